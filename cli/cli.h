@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share: the only folder that prints. */
+#ifndef K3_CLI_CLI_H
+#define K3_CLI_CLI_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/thread.h"
+#include "cli/opts.h"
+
+#define CLI_SCHEMA_VERSION 1u /* of every JSON document printed */
+#define CLI_PARTIAL_EXIT 9    /* some images failed and the others are in place */
+
+/* What main() hands to every command. */
+struct cli {
+	struct k3_cancel *cancel; /* raised by SIGINT, SIGTERM, SIGHUP */
+};
+
+/* argv[0] is the first word behind the command's name.  Returns the exit status. */
+struct command {
+	const char *name, *alias;
+	const char *args;    /* synopsis behind the name */
+	const char *summary; /* one line */
+	int (*run)(const struct cli *c, const struct command *cmd, int argc, char **argv);
+};
+
+int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
+
+/* "k3simg: error: <msg>" and "k3simg: hint: <hint>" on stderr; returns the exit status. */
+int cli_error(const struct k3_err *e);
+/* The same under the name of an image. */
+void cli_image_error(const char *image, const struct k3_err *e);
+/* Usage and options of one command. */
+void cli_help(const struct command *cmd, const char *text, const struct opt *opts);
+/* Writes s to stdout; a failing stdout (full disk, closed pipe) becomes the exit status. */
+int cli_put(const char *s, size_t n);
+/* Flushes stdout; status, or 1 with a message when what was printed did not get out. */
+int cli_finish(int status);
+
+/* Decimal units as docker, crictl and nerdctl print them: "131MB", "7.4kB".  size >= 16. */
+void cli_size(uint64_t bytes, char *out, size_t size);
+/* "1.2s", "850ms", "2m03s".  size >= 16. */
+void cli_duration(uint64_t ms, char *out, size_t size);
+
+/* Calls fn for each line of a list of references that says something; "-" is standard input. */
+typedef int cli_line_fn(void *arg, const char *text, struct k3_err *e);
+K3_MUST int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "importer/importer.h"
+#include "pipeline/pipeline.h"
+
+#define JSON_MAX (64u << 20) /* of the results: some 100,000 images */
+
+/* What the words of the command line say. */
+struct settings {
+	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
+	const char *config_file, *output;
+	bool plain_http, pin, quiet, verbose;
+	struct words lists;
+};
+
+/* The images wanted, in the order they were named. */
+struct wanted {
+	struct pl_request *reqs;
+	char **names; /* normalised, with tag and digest */
+	size_t n, cap, cap_names;
+	char *literal; /* pause image as configured, if that is no normalised name */
+};
+
+static const char about[] =
+	"\n"
+	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:...\n"
+	"The containerd or k3s that owns the root must be stopped.\n";
+
+static void wanted_release(struct wanted *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		oci_ref_release(&w->reqs[i].ref);
+		free(w->names[i]);
+	}
+	free(w->reqs);
+	free(w->names);
+	free(w->literal);
+}
+
+/* Adds a reference unless it is there; *index is its place. */
+static int want(struct wanted *w, const char *text, size_t *index, struct k3_err *e)
+{
+	struct oci_ref ref;
+
+	if (oci_ref_parse(text, &ref, e))
+		return -1;
+	char *name = oci_ref_full(&ref);
+
+	for (size_t i = 0; i < w->n; i++) {
+		if (strcmp(w->names[i], name) != 0)
+			continue;
+		*index = i;
+		free(name);
+		oci_ref_release(&ref);
+		return 0;
+	}
+	w->reqs = k3_xgrow(w->reqs, w->n, &w->cap, sizeof(*w->reqs));
+	w->names = k3_xgrow(w->names, w->n, &w->cap_names, sizeof(*w->names));
+	w->reqs[w->n] = (struct pl_request){ .ref = ref };
+	w->names[w->n] = name;
+	*index = w->n++;
+	return 0;
+}
+
+static int want_line(void *arg, const char *text, struct k3_err *e)
+{
+	size_t index;
+
+	return want(arg, text, &index, e);
+}
+
+/* The pause image: kubelet looks it up under the literal text of the configuration. */
+static int want_pause(struct wanted *w, const struct settings *s, struct k3_err *e)
+{
+	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
+	const char *text = s->pause;
+	size_t index;
+
+	if (!strcmp(text, "none"))
+		return 0;
+	if (!strcmp(text, "auto")) {
+		if (imp_config_load(s->root, s->config_file, &config, e))
+			return -1;
+		text = config.pause;
+	}
+	if (want(w, text, &index, e))
+		return k3_wrap(e, "pause image");
+	K3_AUTO_FREE char *name = oci_ref_name(&w->reqs[index].ref);
+
+	if (strcmp(name, text) != 0) {
+		w->literal = k3_xstrdup(text);
+		w->reqs[index].literal_name = w->literal;
+	}
+	if (config.pause && !s->quiet)
+		fprintf(stderr, "pause image: %s (%s)\n", text,
+			!config.pause_default ? config.file : "default; --pause names another one");
+	return 0;
+}
+
+static int choose_options(const struct settings *s, const struct cli *c, struct pl_opts *o,
+			  struct k3_err *e)
+{
+	*o = (struct pl_opts){
+		.root = s->root,
+		.ns = s->ns,
+		.pin = s->pin,
+		.limits = unpack_limits_default,
+		.fetch = {
+			.plain_http = s->plain_http,
+			.creds = s->creds,
+			.auth_file = s->auth_file,
+			.ca_file = s->ca_file,
+			.user_agent = "k3simg/" K3_VERSION,
+			.cancel = c->cancel,
+		},
+	};
+	if (!strcmp(s->snapshots, "chain"))
+		o->snapshots = PL_CHAIN;
+	else if (strcmp(s->snapshots, "flat") != 0)
+		return k3_fail(e, K3_USAGE, "--snapshots is flat or chain, not \"%s\"",
+			       s->snapshots);
+	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
+		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
+	if (!s->platform) {
+		oci_platform_host(&o->platform);
+		return 0;
+	}
+	return oci_platform_parse(s->platform, &o->platform, e);
+}
+
+/* ---- results ---- */
+
+static void print_text(const struct settings *s, const struct wanted *w,
+		       const struct pl_result *res)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		const struct pl_result *r = &res[i];
+		char digest[OCI_DIGEST_TEXT_MAX], platform[3 * OCI_PLATFORM_PART_MAX + 3];
+		char size[16], time[16];
+
+		if (r->rc)
+			continue;
+		oci_digest_format(&r->target, digest);
+		oci_platform_format(&r->platform, platform, sizeof(platform));
+		cli_size(r->compressed, size, sizeof(size));
+		cli_duration(r->ms, time, sizeof(time));
+		/* 19 bytes: the algorithm and twelve digits, as crictl shows them */
+		printf("%s  %s  %.19s  %zu layers  %s  %s%s%s  %s\n", w->names[i], platform, digest,
+		       r->layers, size, s->snapshots, s->pin ? "  pinned" : "",
+		       r->changed ? "" : "  up to date", time);
+	}
+}
+
+static void json_image(struct k3_jw *w, const char *name, const struct pl_result *r)
+{
+	char text[OCI_DIGEST_TEXT_MAX];
+
+	k3_jw_obj(w, NULL);
+	k3_jw_str(w, "name", name);
+	k3_jw_str(w, "status", r->rc ? "failed" : r->changed ? "imported" : "up-to-date");
+	if (r->rc) {
+		k3_jw_obj(w, "error");
+		k3_jw_str(w, "code", k3_code_name(r->err.code));
+		k3_jw_str(w, "message", r->err.msg);
+		k3_jw_str(w, "hint", r->err.hint[0] ? r->err.hint : NULL);
+		k3_jw_close_obj(w);
+		k3_jw_close_obj(w);
+		return;
+	}
+	oci_digest_format(&r->target, text);
+	k3_jw_str(w, "digest", text);
+	oci_digest_format(&r->config, text);
+	k3_jw_str(w, "id", text);
+	oci_platform_format(&r->platform, text, sizeof(text));
+	k3_jw_str(w, "platform", text);
+	k3_jw_u64(w, "layers", r->layers);
+	k3_jw_u64(w, "compressedBytes", r->compressed);
+	k3_jw_u64(w, "fetchedBytes", r->fetched);
+	k3_jw_u64(w, "treeBytes", r->tree_bytes);
+	k3_jw_u64(w, "losses", r->losses);
+	k3_jw_u64(w, "milliseconds", r->ms);
+	k3_jw_close_obj(w);
+}
+
+static int print_json(const struct settings *s, const struct wanted *wanted,
+		      const struct pl_result *res)
+{
+	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
+	struct k3_jw w = K3_JW(&out);
+	struct k3_err e;
+
+	k3_jw_obj(&w, NULL);
+	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
+	k3_jw_str(&w, "root", s->root);
+	k3_jw_str(&w, "namespace", s->ns);
+	k3_jw_str(&w, "snapshots", s->snapshots);
+	k3_jw_bool(&w, "pinned", s->pin);
+	k3_jw_arr(&w, "images");
+	for (size_t i = 0; i < wanted->n; i++)
+		json_image(&w, wanted->names[i], &res[i]);
+	k3_jw_close_arr(&w);
+	k3_jw_close_obj(&w);
+	if (k3_jw_end(&w, &e))
+		return cli_error(&e);
+	return cli_put((const char *)out.p, out.len);
+}
+
+/*
+ * 0, the code of the first failure when nothing that was asked for is in place, else 9.
+ * asked: the requests before this index were named by the user, later ones are the pause image.
+ */
+static int status_of(const struct wanted *w, const struct pl_result *res, size_t asked)
+{
+	size_t failed = 0, failed_asked = 0;
+	const struct pl_result *first = NULL;
+
+	for (size_t i = 0; i < w->n; i++) {
+		if (!res[i].rc)
+			continue;
+		failed++;
+		failed_asked += i < asked;
+		if (!first)
+			first = &res[i];
+	}
+	if (!failed)
+		return 0;
+	return failed_asked == asked ? k3_exit_status(first->err.code) : CLI_PARTIAL_EXIT;
+}
+
+static int preload(const struct settings *s, const struct pl_opts *opts, const struct wanted *w,
+		   size_t asked, struct k3_cancel *cancel)
+{
+	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
+	struct progress *p = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
+					  (const char *const *)w->names, w->n);
+	struct pl_opts o = *opts;
+	struct k3_err e;
+	uint64_t start = k3_now_ms();
+
+	o.event = progress_event;
+	o.arg = p;
+	int rc = pl_run(&o, w->reqs, w->n, cancel, res, &e);
+
+	progress_end(p);
+	progress_free(p);
+	/* When nothing was committed there is one cause, whatever the images say. */
+	if (rc)
+		cli_error(&e);
+	for (size_t i = 0; !rc && i < w->n; i++)
+		if (res[i].rc)
+			cli_image_error(w->names[i], &res[i].err);
+	if (!strcmp(s->output, "json")) {
+		if (print_json(s, w, res))
+			return cli_finish(1);
+	} else if (!rc) {
+		print_text(s, w, res);
+	}
+	char time[16];
+
+	cli_duration(k3_now_ms() - start, time, sizeof(time));
+	if (!rc && !s->quiet && w->n > 1)
+		fprintf(stderr, "%zu images in %s\n", w->n, time);
+	return cli_finish(rc ? k3_exit_status(e.code) : status_of(w, res, asked));
+}
+
+static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+{
+	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
+	struct pl_opts o;
+	struct k3_err e;
+	size_t index;
+
+	if (choose_options(s, c, &o, &e))
+		return cli_error(&e);
+	for (size_t i = 0; i < args->n; i++)
+		if (want(&w, args->items[i], &index, &e))
+			return cli_error(&e);
+	for (size_t i = 0; i < s->lists.n; i++)
+		if (cli_read_list(s->lists.items[i], want_line, &w, &e))
+			return cli_error(&e);
+	if (!args->n && !s->lists.n) {
+		k3_fail(&e, K3_USAGE, "no image was named");
+		k3_hint(&e, "k3simg preload nginx:alpine, or -f LIST");
+		return cli_error(&e);
+	}
+	size_t asked = w.n;
+
+	if (want_pause(&w, s, &e))
+		return cli_error(&e);
+	return w.n ? preload(s, &o, &w, asked ? asked : w.n, c->cancel) : 0;
+}
+
+int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv)
+{
+	struct settings s = {
+		.ns = "k8s.io", .snapshots = "flat", .pause = "auto", .output = "text", .pin = true
+	};
+	K3_AUTO_FREE char *root = NULL;
+	struct words args = { 0 };
+	struct k3_err e;
+	bool help;
+	const struct opt opts[] = {
+		{ "file", 'f', OPT_LIST, "LIST",
+		  "also the references in this file, one a line\n(# comments; - is standard input)",
+		  &s.lists },
+		{ "root", 0, OPT_STR, "DIR",
+		  "containerd's root (default: the one of k3s if\nk3s is installed, else "
+		  "containerd's)",
+		  &s.root },
+		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
+		  &s.ns },
+		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
+		  &s.platform },
+		{ "snapshots", 0, OPT_STR, "MODE",
+		  "flat (default): one tree per image, least disk\n"
+		  "chain: every layer, for nodes that pull again",
+		  &s.snapshots },
+		{ "pause", 0, OPT_STR, "auto|REF|none",
+		  "pause image: read from the root's configuration\n(default), this one, or none",
+		  &s.pause },
+		{ "containerd-config", 0, OPT_STR, "FILE",
+		  "configuration to read the pause image from", &s.config_file },
+		{ "no-pin", 0, OPT_UNSET, NULL, "leave the images to the kubelet's image GC",
+		  &s.pin },
+		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
+		  &s.plain_http },
+		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
+		  &s.creds },
+		{ "authfile", 0, OPT_STR, "FILE",
+		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
+		  &s.auth_file },
+		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
+		  &s.ca_file },
+		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		  &s.output },
+		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
+		  &s.quiet },
+		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
+		{ 0 },
+	};
+	int status = 0;
+
+	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
+		status = cli_error(&e);
+	} else if (help) {
+		cli_help(cmd, about, opts);
+		status = cli_finish(0);
+	} else {
+		if (!s.root)
+			s.root = root = imp_default_root();
+		status = prepare(&s, &args, c);
+	}
+	words_release(&args);
+	words_release(&s.lists);
+	return status;
+}

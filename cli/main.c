@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+
+static int cmd_help(const struct cli *c, const struct command *cmd, int argc, char **argv);
+
+static const struct command commands[] = {
+	{ "preload", NULL, "[OPTIONS] REF...",
+	  "Pull images and put them, unpacked, into a containerd root", cmd_preload },
+	{ "list", "ls", "[OPTIONS]", "List the images of a containerd root", cmd_list },
+	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
+	  cmd_version },
+	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
+};
+
+static void usage(FILE *out)
+{
+	fprintf(out, "k3simg preloads container images, so that Kubernetes pods start offline.\n\n"
+		     "Usage: k3simg COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n");
+	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out,
+		"\n'k3simg COMMAND --help' tells about one command.\n"
+		"\nExamples:\n"
+		"  k3simg preload nginx:alpine              into the root of k3s or containerd\n"
+		"  k3simg preload --root /tmp/root -f list  the images named in a file\n"
+		"  k3simg list                              what is there\n"
+		"\nExit status: 0 ok, 1 other, 2 usage, 3 not found, 4 authentication, 5 network,\n"
+		"6 integrity or platform, 7 store, 8 no space, 9 some images failed and the "
+		"others\n"
+		"are in place, 130 interrupted.\n");
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++) {
+		const struct command *c = &commands[i];
+
+		if (!strcmp(c->name, name) || (c->alias && !strcmp(c->alias, name)))
+			return c;
+	}
+	return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+	struct k3_err e;
+
+	k3_fail(&e, K3_USAGE, "unknown command \"%s\"", name);
+	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++)
+		if (opts_distance(name, commands[i].name) < 3)
+			k3_hint(&e, "did you mean \"k3simg %s\"?", commands[i].name);
+	k3_hint(&e, "\"k3simg help\" lists the commands");
+	return cli_error(&e);
+}
+
+static int cmd_help(const struct cli *c, const struct command *cmd, int argc, char **argv)
+{
+	static char help[] = "--help";
+	char *args[] = { help, NULL };
+
+	if (argc < 1 || argv[0][0] == '-') {
+		usage(stdout);
+		return cli_finish(0);
+	}
+	const struct command *about = find_command(argv[0]);
+
+	if (!about)
+		return unknown_command(argv[0]);
+	if (about == cmd) {
+		usage(stdout);
+		return cli_finish(0);
+	}
+	return about->run(c, about, 1, args);
+}
+
+/* ---- signals ---- */
+
+struct signals {
+	sigset_t set;
+	struct k3_cancel *cancel;
+};
+
+/* The first signal asks the run to stop, the second one stops it. */
+static void signal_main(void *arg)
+{
+	struct signals *s = arg;
+	struct k3_err why;
+	int sig, seen = 0;
+
+	while (!sigwait(&s->set, &sig)) {
+		if (sig == SIGUSR2) /* from main(): the program is done */
+			return;
+		if (seen++)
+			_exit(130);
+		k3_fail(&why, K3_CANCELLED, "interrupted");
+		k3_hint(&why, "nothing was changed; the same command goes on from here");
+		k3_cancel_raise(s->cancel, &why);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct signals signals = { .cancel = k3_cancel_new() };
+	struct cli c = { .cancel = signals.cancel };
+	struct k3_thread *thread;
+	struct k3_err e;
+
+	/* Modes of everything written are given exactly; see unpack/unpack.h. */
+	umask(0);
+	if (argc < 2) {
+		usage(stderr);
+		return 2;
+	}
+	const char *name = argv[1];
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	if (!strcmp(name, "--version"))
+		name = "version";
+	const struct command *cmd = find_command(name);
+
+	if (!cmd)
+		return unknown_command(name);
+	sigemptyset(&signals.set);
+	sigaddset(&signals.set, SIGINT);
+	sigaddset(&signals.set, SIGTERM);
+	sigaddset(&signals.set, SIGHUP);
+	sigaddset(&signals.set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &signals.set, NULL);
+	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	if (k3_thread_start(signal_main, &signals, &thread, &e))
+		return cli_error(&e);
+	int status = cmd->run(&c, cmd, argc - 2, argv + 2);
+
+	kill(getpid(), SIGUSR2);
+	k3_thread_join(thread);
+	k3_cancel_free(signals.cancel);
+	return status;
+}

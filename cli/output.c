@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+
+#define LIST_FILE_MAX (4u << 20) /* some 50,000 references */
+
+int cli_error(const struct k3_err *e)
+{
+	fprintf(stderr, "k3simg: error: %s\n", e->msg);
+	if (e->hint[0])
+		fprintf(stderr, "k3simg: hint: %s\n", e->hint);
+	return k3_exit_status(e->code);
+}
+
+void cli_image_error(const char *image, const struct k3_err *e)
+{
+	struct k3_err named = *e;
+
+	k3_wrap(&named, "%s", image);
+	cli_error(&named);
+}
+
+void cli_help(const struct command *cmd, const char *text, const struct opt *opts)
+{
+	printf("Usage: k3simg %s %s\n\n%s.\n%s", cmd->name, cmd->args, cmd->summary, text);
+	printf("\nOptions:\n");
+	opts_print(opts, stdout);
+}
+
+int cli_put(const char *s, size_t n)
+{
+	return fwrite(s, 1, n, stdout) == n ? 0 : 1;
+}
+
+int cli_finish(int status)
+{
+	struct k3_err e;
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	k3_fail_sys(&e, errno, "cannot write to standard output");
+	cli_error(&e);
+	return status ? status : 1;
+}
+
+void cli_size(uint64_t bytes, char *out, size_t size)
+{
+	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
+	double v = (double)bytes;
+	size_t u = 0;
+
+	while (v >= 999.5 && u + 1 < K3_ARRAY_LEN(units)) {
+		v /= 1000;
+		u++;
+	}
+	snprintf(out, size, u && v < 99.95 ? "%.1f%s" : "%.0f%s", v, units[u]);
+}
+
+void cli_duration(uint64_t ms, char *out, size_t size)
+{
+	if (ms < 1000)
+		snprintf(out, size, "%" PRIu64 "ms", ms);
+	else if (ms < 100000)
+		snprintf(out, size, "%.1fs", (double)ms / 1000);
+	else
+		snprintf(out, size, "%" PRIu64 "m%02" PRIu64 "s", ms / 60000, ms / 1000 % 60);
+}
+
+static int read_stdin(struct k3_buf *text, struct k3_err *e)
+{
+	uint8_t chunk[4096];
+	ssize_t n;
+
+	while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0)
+		if (k3_buf_add(text, chunk, (size_t)n, e))
+			return k3_wrap(e, "standard input");
+	if (n < 0)
+		return k3_fail_sys(e, errno, "cannot read standard input");
+	return 0;
+}
+
+int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e)
+{
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(LIST_FILE_MAX);
+
+	if (!strcmp(file, "-") ? read_stdin(&text, e) : k3_read_file(AT_FDCWD, file, &text, e)) {
+		if (e->code == K3_NOTFOUND)
+			e->code = K3_USAGE;
+		return -1;
+	}
+	if (!text.len)
+		return 0;
+	if (memchr(text.p, 0, text.len))
+		return k3_fail(e, K3_USAGE, "%s is not a text file", file);
+	unsigned number = 1;
+
+	for (char *line = (char *)text.p, *next; line; line = next, number++) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		line += strspn(line, " \t");
+		size_t len = strcspn(line, "#");
+
+		while (len && strchr(" \t\r", line[len - 1]))
+			len--;
+		line[len] = '\0';
+		if (len && fn(arg, line, e))
+			return k3_wrap(e, "%s, line %u", file, number);
+	}
+	return 0;
+}

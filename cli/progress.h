@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Progress of a preload on stderr: bars that are redrawn on a terminal, one line per event
+ * elsewhere, warnings only when quiet.
+ */
+#ifndef K3_CLI_PROGRESS_H
+#define K3_CLI_PROGRESS_H
+
+#include "pipeline/pipeline.h"
+
+struct progress;
+
+enum progress_mode {
+	PROGRESS_AUTO, /* bars if stderr is a terminal that can move its cursor, else plain */
+	PROGRESS_PLAIN,
+	PROGRESS_NONE,
+};
+
+/* names[i] is what request i is called; borrowed.  verbose: every loss, not the first few. */
+struct progress *progress_new(enum progress_mode mode, bool verbose, const char *const *names,
+			      size_t n);
+/* pl_opts.event; arg is the struct progress. */
+void progress_event(void *arg, const struct pl_event *ev);
+/* Takes the bars away, so that results can follow. */
+void progress_end(struct progress *p);
+void progress_free(struct progress *p);
+
+#endif

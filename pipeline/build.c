@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Staging file, as far as it is written -> tree. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pipeline/run.h"
+
+#define PIECE (256u << 10)
+#define WAIT_MS 200 /* how late a waiting builder notices a cancelled run */
+
+/* Reads a blob behind its download. */
+struct reader {
+	struct run *run;
+	struct blob *blob;
+	int fd;
+	uint64_t pos;
+	uint8_t *piece;
+};
+
+/* Opens the file once the download has begun one. */
+static int wait_for_bytes(struct reader *rd, uint64_t *have, bool *complete, struct k3_err *e)
+{
+	struct run *r = rd->run;
+	struct blob *b = rd->blob;
+
+	K3_WITH_MONITOR(r->mon);
+	/* The end is only reported once the whole blob is verified. */
+	while (b->state < JOB_DONE && rd->pos >= b->have) {
+		if (k3_cancel_check(r->stop, e))
+			return -1;
+		k3_monitor_wait_ms(r->mon, WAIT_MS);
+	}
+	if (b->state == JOB_FAILED) {
+		*e = b->err;
+		return -1;
+	}
+	*have = b->have;
+	*complete = b->state == JOB_DONE;
+	run_blob_event_locked(r, b, PL_LAYER_UNPACKING, rd->pos);
+	return k3_cancel_check(r->stop, e);
+}
+
+static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e)
+{
+	struct reader *rd = arg;
+	uint64_t have;
+	bool complete;
+
+	if (wait_for_bytes(rd, &have, &complete, e))
+		return -1;
+	*p = rd->piece;
+	*n = 0;
+	if (rd->pos >= have)
+		return 0;
+	if (rd->fd < 0 && imp_blob_open(rd->run->imp, rd->blob->desc, &rd->fd, e))
+		return -1;
+	uint64_t left = have - rd->pos;
+	ssize_t got = pread(rd->fd, rd->piece, left < PIECE ? left : PIECE, (off_t)rd->pos);
+
+	if (got < 0)
+		return k3_fail_sys(e, errno, "cannot read the downloaded layer");
+	if (got == 0)
+		return k3_fail(e, K3_STORE, "the stored layer is shorter than its record says");
+	rd->pos += (uint64_t)got;
+	*n = (size_t)got;
+	return 0;
+}
+
+static const char *loss_text(enum unpack_loss_kind kind)
+{
+	switch (kind) {
+	case UNPACK_LOSS_XATTR:
+		return "extended attribute";
+	case UNPACK_LOSS_DEVICE:
+		return "device node";
+	case UNPACK_LOSS_OWNER:
+		return "owner";
+	}
+	return "attribute";
+}
+
+struct losses {
+	struct run *run;
+	struct tree *tree;
+};
+
+static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path, const char *what,
+			int errnum)
+{
+	struct losses *l = arg;
+	struct k3_err err;
+
+	k3_fail_sys(&err, errnum, "%s: %s %s was refused", path, loss_text(kind), what);
+	l->tree->losses++;
+	run_event(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
+					      .image = l->tree->owner->index,
+					      .text = err.msg });
+}
+
+static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece,
+		       struct k3_err *e)
+{
+	struct reader rd = { .run = r, .blob = n->blob, .fd = -1, .piece = piece };
+	struct losses losses = { r, t };
+	struct unpack_opts opts = {
+		.limits = r->o->limits,
+		.shared = imp_tree_is_shared(t->imp),
+		.lenient_owner = true,
+		.cancel = r->stop,
+		.on_loss = report_loss,
+		.arg = &losses,
+	};
+	struct unpack_stats stats;
+	char text[OCI_DIGEST_TEXT_MAX];
+
+	int rc = unpack_layer(imp_tree_rootfd(t->imp), n->layer->blob.media,
+			      (struct unpack_src){ reader_next, &rd }, &opts, &n->layer->diff_id,
+			      NULL, &stats, e);
+	k3_closep(&rd.fd);
+	if (!rc)
+		return 0;
+	/* A failed download has named its layer already. */
+	k3_monitor_enter(r->mon);
+	bool named = n->blob->state == JOB_FAILED;
+
+	k3_monitor_leave(r->mon);
+	oci_digest_format(&n->layer->blob.digest, text);
+	return named ? -1 : k3_wrap(e, "layer %s", text);
+}
+
+static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e)
+{
+	struct imp_tree_from from = { 0 };
+
+	if (t->base)
+		from.parent = t->base->imp;
+	else if (t->base_node)
+		from.parent_id = t->base_node->store_id;
+	if (t->base_node)
+		from.parent_chain = t->base_node->layer->chain_id;
+	if (imp_tree_begin(r->imp, &t->node->layer->chain_id, &from, r->stop, &t->imp, e))
+		return -1;
+	for (size_t i = 0; i < t->npath; i++) {
+		if (apply_layer(r, t, t->path[i], piece, e))
+			return -1;
+		K3_WITH_MONITOR(r->mon);
+		run_blob_event_locked(r, t->path[i]->blob, PL_LAYER_DONE,
+				      t->path[i]->blob->desc->size);
+	}
+	return imp_tree_seal(t->imp, e);
+}
+
+static bool uses(const struct image *im, const struct tree *t)
+{
+	for (size_t i = 0; i < im->img->nlayers; i++)
+		if (im->nodes[i] == t->node)
+			return true;
+	return false;
+}
+
+static void finish(struct run *r, struct tree *t, int rc, const struct k3_err *e)
+{
+	K3_WITH_MONITOR(r->mon);
+	t->state = rc ? JOB_FAILED : JOB_DONE;
+	if (rc)
+		t->err = *e;
+	else
+		t->owner->res->tree_bytes += imp_tree_bytes(t->imp);
+	t->owner->res->losses += t->losses;
+	for (size_t i = 0; i < r->nimages; i++) {
+		struct image *im = &r->images[i];
+
+		if (im->finished || !im->nodes || !uses(im, t))
+			continue;
+		if (rc)
+			run_fail_image_locked(r, im, e);
+		else
+			run_check_whole_locked(r, im);
+	}
+	k3_monitor_wake_all(r->mon);
+}
+
+/* Inside the monitor.  *wait = there is work, but its base is not ready. */
+static struct tree *next_tree(struct run *r, bool *wait)
+{
+	*wait = false;
+	for (size_t i = r->first_tree; i < r->ntrees; i++) {
+		struct tree *t = r->trees[i];
+
+		if (t->state != JOB_WAITING) {
+			if (i == r->first_tree)
+				r->first_tree++;
+			continue;
+		}
+		if (!t->base || t->base->state >= JOB_DONE) {
+			t->state = JOB_RUNNING;
+			return t;
+		}
+		*wait = true;
+	}
+	return NULL;
+}
+
+void build_worker(struct run *r)
+{
+	K3_AUTO_FREE uint8_t *piece = k3_xcalloc(1, PIECE);
+
+	while (!k3_cancelled(r->stop)) {
+		struct k3_err err;
+		bool wait;
+
+		k3_monitor_enter(r->mon);
+		struct tree *t = next_tree(r, &wait);
+
+		if (wait && !t)
+			k3_monitor_wait_ms(r->mon, WAIT_MS);
+		k3_monitor_leave(r->mon);
+		if (!t && wait)
+			continue;
+		if (!t)
+			return;
+		if (t->base && t->base->state == JOB_FAILED) {
+			finish(r, t, -1, &t->base->err);
+			continue;
+		}
+		int rc = build(r, t, piece, &err);
+
+		if (rc && t->imp) {
+			imp_tree_drop(t->imp);
+			t->imp = NULL;
+		}
+		finish(r, t, rc, &err);
+	}
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan and the threads that drive a preload: resolve, plan, transfer and build side by
+ * side, commit once.
+ *
+ *   resolve   (parallel over images)  reference -> documents, platform's manifest, config
+ *   plan      (caller's thread)       blobs to fetch, snapshots to build: a trie of layers
+ *   transfer  (PL_TRANSFERS threads)  blob -> staging file, hashed on the way
+ *   build     (PL_BUILDERS threads)   staging file, as far as it is written -> tree
+ *   commit    (caller's thread)       everything that is whole, at once
+ */
+#ifndef K3_PIPELINE_PIPELINE_H
+#define K3_PIPELINE_PIPELINE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/thread.h"
+#include "fetch/fetch.h"
+#include "oci/oci.h"
+#include "unpack/unpack.h"
+
+/* containerd downloads 3 layers at a time; a fourth hides the latency of small ones. */
+#define PL_TRANSFERS 4u
+/* Trees built side by side: more than the cores of the usual node only adds memory. */
+#define PL_BUILDERS 2u
+
+enum pl_snapshots {
+	PL_FLAT,  /* one tree per image and per branch point */
+	PL_CHAIN, /* one tree per chain ID, unchanged files hard-linked */
+};
+
+/* One image wanted. */
+struct pl_request {
+	struct oci_ref ref;
+	const char *literal_name; /* one more name to register, or NULL; borrowed */
+};
+
+struct pl_result {
+	int rc; /* 0, or -1 with err */
+	struct k3_err err;
+	bool changed;             /* something had to be written; false = up to date */
+	struct oci_digest target; /* what the tag resolved to */
+	struct oci_digest config; /* the image ID */
+	struct oci_platform platform;
+	size_t layers;
+	uint64_t compressed; /* bytes of all layers, from the manifest */
+	uint64_t fetched;    /* bytes of layers that came over the network for this image */
+	uint64_t tree_bytes; /* disk that the trees built for this image add */
+	uint64_t losses;     /* attributes the file system refused */
+	uint64_t ms;         /* from the start of the run until the image was whole */
+};
+
+enum pl_event_kind {
+	PL_EV_RESOLVED, /* image: total = layers */
+	PL_EV_LAYER,    /* image, layer: phase, done of total bytes */
+	PL_EV_WHOLE,    /* image: built, waits for the commit */
+	PL_EV_FAILED,   /* image: err */
+	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
+	PL_EV_LOSS,     /* image: text: path and what was refused */
+	PL_EV_WAITING,  /* another k3simg works on this root */
+	PL_EV_COMMIT,   /* everything is whole: flushing and writing the databases */
+};
+
+enum pl_phase {
+	PL_LAYER_PRESENT, /* neither download nor unpacking is needed */
+	PL_LAYER_WAITING,
+	PL_LAYER_DOWNLOADING,
+	PL_LAYER_DOWNLOADED,
+	PL_LAYER_UNPACKING, /* done of total: compressed bytes consumed */
+	PL_LAYER_DONE,
+};
+
+/* Strings are borrowed for the length of the call. */
+struct pl_event {
+	enum pl_event_kind kind;
+	size_t image; /* index of the request */
+	size_t layer;
+	enum pl_phase phase;
+	uint64_t done, total;
+	struct oci_digest digest; /* of the layer's blob */
+	const char *text;
+	const struct k3_err *err;
+};
+
+struct pl_opts {
+	const char *root;
+	const char *ns;
+	enum pl_snapshots snapshots;
+	bool pin;
+	struct oci_platform platform;
+	struct fetch_opts fetch; /* cancel and on_retry are set by the pipeline */
+	struct unpack_limits limits;
+	/*
+	 * Called from any thread of the run, one call at a time; must be quick and must not call
+	 * back.  May be NULL.
+	 */
+	void (*event)(void *arg, const struct pl_event *ev);
+	void *arg;
+};
+
+/*
+ * Preloads n images.  out[i] is filled for each of them, whatever is returned.
+ * Returns 0 when the run itself worked, also if images failed (out[i].rc): those that are
+ * whole are in place then.  -1 when nothing was committed: the store cannot be used
+ * (K3_STORE, K3_BUSY), the commit failed, or K3_CANCELLED (downloads stay staged, so that the
+ * next run goes on).
+ */
+K3_MUST int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
+		   struct k3_cancel *stop, struct pl_result *out, struct k3_err *e);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one run, shared by the stages.  Private to pipeline/. */
+#ifndef K3_PIPELINE_RUN_H
+#define K3_PIPELINE_RUN_H
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "importer/importer.h"
+#include "pipeline/digestmap.h"
+#include "pipeline/pipeline.h"
+
+struct image;
+
+enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_FAILED };
+
+/* A layer blob, once per digest over all images. */
+struct blob {
+	const struct oci_desc *desc;
+	struct image **users; /* images that need it, in request order: each names a repository */
+	size_t nusers, cap_users;
+	bool stored; /* in the content store already: nothing to fetch */
+	/* below: under the monitor */
+	enum job_state state;
+	uint64_t have; /* bytes that may be read from the staging file */
+	struct k3_err err;
+};
+
+/* A node of the layer trie: one chain ID, once over all images. */
+struct node {
+	const struct oci_layer *layer;
+	struct blob *blob;
+	struct node *parent; /* NULL for a bottom layer */
+	uint64_t store_id;   /* the snapshot that exists, or 0 */
+	bool top;            /* an image ends here */
+	bool wanted;         /* this node or one above it must be built */
+	size_t wanted_children;
+	struct tree *tree; /* set when a snapshot is built for this node */
+	struct node *next; /* all nodes, in order of creation: parents first */
+};
+
+/* A snapshot to build: the layers from below `node` down to its base, applied to one tree. */
+struct tree {
+	struct node *node;
+	struct tree *base;      /* sealed first, then cloned; or NULL */
+	struct node *base_node; /* node of base, or the one found in the store, or NULL */
+	struct node **path;     /* layers to apply, bottom first; the last is node */
+	size_t npath;
+	struct imp_tree *imp;
+	struct image *owner; /* the first image that needs it: events and losses go there */
+	uint64_t losses;
+	/* below: under the monitor */
+	enum job_state state;
+	struct k3_err err;
+};
+
+/* One image of the run. */
+struct image {
+	size_t index;
+	const struct pl_request *req;
+	struct pl_result *res;
+	struct oci_resolved found;
+	const struct oci_image *img; /* found.image once it is resolved, else NULL */
+	struct node **nodes;         /* one per layer */
+	struct imp_image imp;
+	bool finished; /* whole or failed: under the monitor */
+};
+
+struct run {
+	const struct pl_opts *o;
+	struct k3_cancel *stop;
+	struct imp *imp;
+	struct fetch *fetch;
+	struct fetch_session *sessions[PL_TRANSFERS];
+	struct k3_monitor *mon;
+	uint64_t start_ms;
+
+	struct image *images;
+	size_t nimages;
+	struct blob **blobs;
+	size_t nblobs, cap_blobs;
+	struct node *nodes, **last_node;
+	struct tree **trees;
+	size_t ntrees, cap_trees;
+	struct digestmap blob_map, node_map;
+	/* below: under the monitor */
+	size_t next_image; /* first one nobody resolves yet */
+	size_t next_blob;  /* first one nobody has looked at */
+	size_t first_tree; /* all before it are begun */
+};
+
+/* Sends an event.  Takes the monitor: not from inside it. */
+void run_event(struct run *r, const struct pl_event *ev);
+/* The same, for a caller that is inside the monitor. */
+void run_event_locked(struct run *r, const struct pl_event *ev);
+/* Tells about a layer of every image that uses this blob.  Inside the monitor. */
+void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done);
+/* Marks an image as failed, once.  Inside the monitor. */
+void run_fail_image_locked(struct run *r, struct image *im, const struct k3_err *why);
+/* Finishes an image when its blobs and trees are all there.  Inside the monitor. */
+void run_check_whole_locked(struct run *r, struct image *im);
+/* The session of worker slot i, made on first use by that worker. */
+K3_MUST int run_session(struct run *r, size_t slot, struct fetch_session **out, struct k3_err *e);
+
+/* resolve.c: fills docs, config and img.  Any thread, one image per call. */
+K3_MUST int resolve_image(struct run *r, struct image *im, size_t slot, struct k3_err *e);
+/* plan.c: builds blobs, nodes and trees of all images that resolved. */
+K3_MUST int plan_make(struct run *r, struct k3_err *e);
+void plan_release(struct run *r);
+/* transfer.c: one transfer worker; returns when nothing is left for it. */
+void transfer_worker(struct run *r, size_t slot);
+/* build.c: one build worker; returns when nothing is left for it. */
+void build_worker(struct run *r);
+
+#endif
