@@ -30,7 +30,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
-/* "k3simg: error: <msg>" and "k3simg: hint: <hint>" on stderr; returns the exit status. */
+/* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */
 int cli_error(const struct k3_err *e);
 /* The same under the name of an image. */
 void cli_image_error(const char *image, const struct k3_err *e);

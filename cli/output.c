@@ -16,7 +16,7 @@ int cli_error(const struct k3_err *e)
 {
 	fprintf(stderr, "k3simg: error: %s\n", e->msg);
 	if (e->hint[0])
-		fprintf(stderr, "k3simg: hint: %s\n", e->hint);
+		fprintf(stderr, "hint: %s\n", e->hint);
 	return k3_exit_status(e->code);
 }
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fetch/answer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "fetch/retry.h"
+
+#define WORDS_MAX 200
+
+static const char *first_str(const struct k3_json *obj, const char *const *keys)
+{
+	for (; *keys; keys++) {
+		const char *s = k3_json_str(k3_json_get(obj, *keys));
+
+		if (s && *s)
+			return s;
+	}
+	return NULL;
+}
+
+/* The registry's own words: distribution-spec errors[], or what token services write. */
+static void find_words(const struct k3_buf *note, char out[WORDS_MAX])
+{
+	static const char *const message_keys[] = { "message", "code", NULL };
+	static const char *const token_keys[] = { "error_description", "details", "message",
+						  "error", NULL };
+	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
+	struct k3_err ignored;
+
+	out[0] = '\0';
+	if (!note->len || k3_json_parse(note->p, note->len, &doc, &ignored))
+		return;
+	const struct k3_json *root = k3_json_root(doc);
+	const char *words = first_str(k3_json_at(k3_json_get(root, "errors"), 0), message_keys);
+
+	if (!words)
+		words = first_str(root, token_keys);
+	if (words)
+		k3_escape(out, WORDS_MAX, words);
+}
+
+static bool is_retryable(unsigned status)
+{
+	return status == 408 || status == 425 || status == 429 ||
+	       (status >= 500 && status != 501 && status != 505);
+}
+
+static enum k3_code code_of(unsigned status)
+{
+	if (status == 401 || status == 403)
+		return K3_AUTH;
+	if (status == 404 || status == 410)
+		return K3_NOTFOUND;
+	return is_retryable(status) ? K3_NET : K3_PROTO;
+}
+
+int answer_fail(struct fetch_session *s, const struct outcome *o, const char *what,
+		const char *secret, struct k3_err *e)
+{
+	unsigned status = o->head->status;
+	enum k3_code code = code_of(status);
+	char words[WORDS_MAX];
+
+	find_words(&s->note, words);
+	if (secret && strstr(words, secret))
+		words[0] = '\0';
+	const char *colon = words[0] ? ": " : "";
+
+	if (code == K3_NOTFOUND)
+		return k3_fail(e, code, "%s has no %s (HTTP %u%s%s)", o->origin, what, status, colon,
+			       words);
+	k3_fail(e, code, "%s %s with HTTP %u%s%s", o->origin,
+		code == K3_AUTH ? "refused access" : "answered", status, colon, words);
+	if (status == 429)
+		k3_hint(e, "the registry limits the rate of downloads: wait, or log in with --creds "
+			   "for a higher limit");
+	e->retry = is_retryable(status);
+	if (e->retry)
+		s->retry_after_ms =
+			retry_after_ms(http_field(o->head, "Retry-After", 0), time(NULL));
+	return -1;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fetch/exchange.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct hop {
+	struct fetch_session *s;
+	const struct exchange *x;
+	bool final; /* a 2xx: head and data are the caller's */
+};
+
+static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
+{
+	struct hop *hop = arg;
+
+	hop->final = h->status / 100 == 2;
+	return hop->final && hop->x->on_head ? hop->x->on_head(hop->x->arg, h, e) : 0;
+}
+
+static int on_data(void *arg, const void *p, size_t n, struct k3_err *e)
+{
+	struct hop *hop = arg;
+	struct k3_buf *note = &hop->s->note;
+
+	if (hop->final)
+		return hop->x->on_data ? hop->x->on_data(hop->x->arg, p, n, e) : 0;
+	size_t room = note->max - note->len;
+
+	if (k3_buf_add(note, p, n < room ? n : room, e))
+		return -1;
+	return n < room ? 0 : HTTP_ENOUGH;
+}
+
+static bool is_redirect(unsigned status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+bool exchange_may_lead(const struct fetch *f, const char *from, const char *to)
+{
+	return http_origin_is_tls(to) || !http_origin_is_tls(from) || f->o.plain_http ||
+	       (http_origin_is_loopback(from) && http_origin_is_loopback(to));
+}
+
+/* Replaces *url by where the answer leads to. */
+static int next_url(const struct fetch_session *s, const struct exchange *x,
+		    const struct outcome *o, char **url, struct k3_err *e)
+{
+	const char *location = http_field(o->head, "Location", 0);
+	char to[HTTP_ORIGIN_MAX], *next;
+
+	if (x->form)
+		return k3_fail(e, K3_PROTO, "a redirect of a secret is not followed");
+	if (!location || !*location)
+		return k3_fail(e, K3_PROTO, "redirect without a Location");
+	if (http_url_join(*url, location, &next, e))
+		return k3_wrap(e, "redirect");
+	free(*url);
+	*url = next;
+	if (http_url_origin(next, to, e))
+		return k3_wrap(e, "redirect");
+	if (!exchange_may_lead(s->f, o->origin, to))
+		return k3_fail(e, K3_PROTO, "redirect from TLS to plain HTTP at %s refused", to);
+	return 0;
+}
+
+static int run_hop(struct fetch_session *s, const struct exchange *x, const char *url,
+		   struct outcome *o, struct k3_err *e)
+{
+	struct hop hop = { .s = s, .x = x };
+	const struct http_req rq = {
+		.url = url,
+		.authorization = o->crossed ? NULL : x->authorization,
+		.accept = x->accept,
+		.form = x->form,
+		.range_from = x->range_from,
+		.head = x->head,
+		.on_head = on_head,
+		.on_data = on_data,
+		.arg = &hop,
+	};
+
+	k3_buf_reset(&s->note);
+	int rc = http_run(s->http, &rq, &o->head, e);
+
+	s->unreachable = rc && http_fault(s->http) == HTTP_FAULT_UNREACHABLE;
+	return rc;
+}
+
+int exchange_run(struct fetch_session *s, const struct exchange *x, struct outcome *o,
+		 struct k3_err *e)
+{
+	K3_AUTO_FREE char *url = k3_xstrdup(x->url);
+	char first[HTTP_ORIGIN_MAX];
+
+	*o = (struct outcome){ 0 };
+	s->retry_after_ms = 0;
+	s->unreachable = false;
+	if (http_url_origin(url, first, e))
+		return -1;
+	memcpy(o->origin, first, sizeof(first));
+	for (int hops = 0; hops <= FETCH_REDIRECTS_MAX; hops++) {
+		if (run_hop(s, x, url, o, e))
+			return -1;
+		if (!is_redirect(o->head->status))
+			return 0;
+		if (next_url(s, x, o, &url, e))
+			return k3_wrap(e, "%s", o->origin);
+		if (http_url_origin(url, o->origin, e))
+			return -1;
+		/* for good: a way back may have been written by the other host */
+		o->crossed |= strcmp(o->origin, first) != 0;
+	}
+	return k3_fail(e, K3_PROTO, "%s: more than %d redirects", first, FETCH_REDIRECTS_MAX);
+}

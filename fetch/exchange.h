@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An exchange with its redirects followed: the Authorization stays with its origin. */
+#ifndef K3_FETCH_EXCHANGE_H
+#define K3_FETCH_EXCHANGE_H
+
+#include "fetch/session.h"
+
+struct exchange {
+	const char *url;
+	const char *authorization, *accept, *form; /* or NULL; a form is never redirected */
+	uint64_t range_from;
+	bool head;
+	http_head_fn *on_head; /* of the last answer when it is 2xx */
+	http_data_fn *on_data; /* likewise; the body of others goes to s->note */
+	void *arg;
+};
+
+struct outcome {
+	const struct http_head *head;	/* valid until the session's next exchange */
+	char origin[HTTP_ORIGIN_MAX];	/* who answered in the end */
+	bool crossed;			/* another origin than the one asked */
+};
+
+/*
+ * 0 whatever the last status is.  K3_PROTO for a bad or forbidden redirect or too many,
+ * else as http_run.  *o is filled on 0; origin and crossed always.
+ */
+K3_MUST int exchange_run(struct fetch_session *s, const struct exchange *x, struct outcome *o,
+			 struct k3_err *e);
+
+/* May somebody at origin `from` send us to `to`?  Not from TLS to plain HTTP. */
+bool exchange_may_lead(const struct fetch *f, const char *from, const char *to);
+
+#endif

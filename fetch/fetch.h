@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Registry to bytes: a pull client of the OCI distribution-spec 1.1 on libcurl.
+ *
+ * struct fetch is the shared part of one run (options, credentials, token cache): mt.
+ * struct fetch_session is one thread's connections; calls block, poll the cancel flag at
+ * least once a second, retry by themselves and return the last cause.  All sizes in bytes.
+ */
+#ifndef K3_FETCH_FETCH_H
+#define K3_FETCH_FETCH_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/thread.h"
+#include "oci/oci.h"
+
+struct fetch;
+struct fetch_session;
+
+struct fetch_opts {
+	bool plain_http;   /* http:// for every registry */
+	const char *creds; /* "user[:password]" for every registry of this run, or NULL */
+	const char
+		*auth_file;  /* --authfile; NULL = REGISTRY_AUTH_FILE, then docker's config.json */
+	const char *ca_file; /* PEM bundle to trust besides the system's, or NULL */
+	unsigned attempts;   /* tries of one request; 0 = FETCH_ATTEMPTS */
+	unsigned connect_ms; /* 0 = FETCH_CONNECT_MS */
+	unsigned stall_ms;   /* no byte for this long breaks the transfer; 0 = FETCH_STALL_MS */
+	unsigned backoff_ms; /* first pause, doubled each time, with jitter; 0 = FETCH_BACKOFF_MS */
+	unsigned backoff_max_ms; /* also the most of a Retry-After that is obeyed; 0 =
+				    FETCH_BACKOFF_MAX_MS */
+	const char *user_agent;  /* NULL = "k3simg" */
+	struct k3_cancel *cancel;
+	/* Told about each retry (for plain progress lines); may be NULL; called on the session's
+	 * thread. */
+	void (*on_retry)(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
+			 const struct k3_err *why);
+	void *on_retry_arg;
+};
+
+#define FETCH_ATTEMPTS 5u
+#define FETCH_CONNECT_MS 20000u
+#define FETCH_STALL_MS 30000u
+#define FETCH_BACKOFF_MS 500u
+#define FETCH_BACKOFF_MAX_MS 30000u
+#define FETCH_REDIRECTS_MAX 10
+#define FETCH_TOKEN_MAX (64u << 10) /* bytes of a token answer */
+
+/* Copies the strings.  Reads no file and opens no connection yet.  K3_USAGE for bad creds. */
+K3_MUST int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e);
+void fetch_free(struct fetch *f); /* after all its sessions */
+
+K3_MUST int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err *e);
+void fetch_session_free(struct fetch_session *s);
+
+/*
+ * Asks what the reference names, without the body: HEAD, or GET where the registry answers
+ * HEAD without a usable Docker-Content-Digest.  A reference with a digest needs no network.
+ * K3_NOTFOUND, K3_AUTH, K3_NET, K3_PROTO, K3_CANCELLED.
+ */
+K3_MUST int fetch_resolve(struct fetch_session *s, const struct oci_ref *r, struct oci_desc *got,
+			  struct k3_err *e);
+
+/*
+ * Fetches an index or manifest, byte for byte, into *raw (emptied first; at most raw->max).
+ * want = NULL: by the reference's tag or digest; else that digest and size are enforced.
+ * *got: media type (Content-Type, which must agree with a mediaType in the body), digest
+ * (verified against want, the reference's digest and Docker-Content-Digest), size.
+ * K3_LIMIT for a body above raw->max, K3_DIGEST, K3_FORMAT (not JSON), and as fetch_resolve.
+ */
+K3_MUST int fetch_document(struct fetch_session *s, const struct oci_ref *r,
+			   const struct oci_desc *want, struct k3_buf *raw, struct oci_desc *got,
+			   struct k3_err *e);
+
+/* Receives the bytes of a blob in order, each exactly once.  -1 with *e ends the transfer. */
+typedef int fetch_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
+
+/*
+ * Streams one blob.  `have` bytes are there already and have been added to `hash`, which was
+ * made for d->digest.alg; the rest is asked for by Range (a registry that ignores Range is
+ * read from the start and the known part skipped).  A broken transfer resumes where it
+ * stopped.  On success size and digest are verified.  Bytes handed to fn before a failure
+ * are unverified: K3_DIGEST means drop them all.
+ */
+K3_MUST int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
+		       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,
+		       struct k3_err *e);
+
+#endif

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fetch/http.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+
+#define RECEIVE_BUFFER (256L << 10)
+#define CONNECTIONS_MAX 4L /* registry, token service, blob storage, one spare */
+#define POLL_MS 100	   /* how long a cancelled call may go on */
+#define ISSUER_MAX 160
+#define ISSUER_MS 5000L
+
+struct http {
+	struct http_opts o;
+	CURLM *multi;
+	CURL *easy;
+	struct http_head head;
+	enum http_fault fault;
+	char origin[HTTP_ORIGIN_MAX];
+	char reason[CURL_ERROR_SIZE];
+	/* the running exchange */
+	const struct http_req *rq;
+	uint64_t head_bytes;
+	uint64_t last_ms; /* when the last byte came */
+	bool sent;	  /* connected and asked: the stall timer runs */
+	bool head_done;
+	int stop; /* what a sink returned */
+	struct k3_err stop_err;
+};
+
+int http_global_init(struct k3_err *e)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return k3_fail(e, K3_BUG, "libcurl does not start");
+	return 0;
+}
+
+void http_global_cleanup(void)
+{
+	curl_global_cleanup();
+}
+
+const char *http_system_ca(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->cainfo;
+}
+
+int http_new(const struct http_opts *o, struct http **out, struct k3_err *e)
+{
+	struct http *h = k3_xcalloc(1, sizeof(*h));
+
+	h->o = *o;
+	h->head.fields = K3_BUF(2 * HTTP_HEAD_MAX);
+	h->multi = curl_multi_init();
+	h->easy = curl_easy_init();
+	if (!h->multi || !h->easy) {
+		http_free(h);
+		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	}
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
+	*out = h;
+	return 0;
+}
+
+void http_free(struct http *h)
+{
+	if (!h)
+		return;
+	curl_easy_cleanup(h->easy);
+	curl_multi_cleanup(h->multi);
+	k3_buf_release(&h->head.fields);
+	free(h);
+}
+
+enum http_fault http_fault(const struct http *h)
+{
+	return h->fault;
+}
+
+/* ---- the head ------------------------------------------------------------------------- */
+
+const char *http_field(const struct http_head *h, const char *name, unsigned nth)
+{
+	const char *p = (const char *)h->fields.p, *end = p + h->fields.len;
+	size_t n = strlen(name);
+
+	for (; p && p < end; p += strlen(p) + 1)
+		if (!strncasecmp(p, name, n) && p[n] == ':' && !nth--)
+			return p + n + 1 + strspn(p + n + 1, " \t");
+	return NULL;
+}
+
+/* Stops the exchange: libcurl takes any short count for a failed write. */
+static size_t stop(struct http *h, int why)
+{
+	h->stop = why;
+	return 0;
+}
+
+static size_t end_of_head(struct http *h, size_t n)
+{
+	long status = 0;
+	const char *length;
+
+	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status < 200)
+		return n;
+	h->head_done = true;
+	h->head.status = (unsigned)status;
+	length = http_field(&h->head, "Content-Length", 0);
+	if (length && *length >= '0' && *length <= '9') {
+		char *end;
+
+		errno = 0;
+		h->head.length = strtoull(length, &end, 10);
+		h->head.has_length = !errno && !*end;
+	}
+	int rc = h->rq->on_head ? h->rq->on_head(h->rq->arg, &h->head, &h->stop_err) : 0;
+
+	h->last_ms = k3_now_ms();
+	return rc ? stop(h, rc) : n;
+}
+
+static bool has_control(const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((unsigned char)p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+static size_t header_cb(char *p, size_t size, size_t count, void *arg)
+{
+	struct http *h = arg;
+	size_t n = size * count, len = n;
+
+	h->last_ms = k3_now_ms();
+	h->head_bytes += n; /* with 1xx answers and trailers */
+	if (h->head_bytes > HTTP_HEAD_MAX) {
+		k3_fail(&h->stop_err, K3_LIMIT, "%s sent more than %u bytes of headers", h->origin,
+			HTTP_HEAD_MAX);
+		return stop(h, -1);
+	}
+	if (h->head_done)
+		return n;
+	while (len && (p[len - 1] == '\r' || p[len - 1] == '\n' || p[len - 1] == ' '))
+		len--;
+	if (!len)
+		return end_of_head(h, n);
+	if (has_control(p, len)) {
+		k3_fail(&h->stop_err, K3_PROTO, "%s sent control characters in a header",
+			h->origin);
+		return stop(h, -1);
+	}
+	if (len > 5 && !memcmp(p, "HTTP/", 5)) {
+		k3_buf_reset(&h->head.fields);
+		return n;
+	}
+	if (k3_buf_add(&h->head.fields, p, len, &h->stop_err) ||
+	    k3_buf_add(&h->head.fields, "", 1, &h->stop_err))
+		return stop(h, -1);
+	return n;
+}
+
+static size_t write_cb(char *p, size_t size, size_t count, void *arg)
+{
+	struct http *h = arg;
+	size_t n = size * count;
+	int rc = k3_cancel_check(h->o.cancel, &h->stop_err);
+
+	if (!rc && h->rq->on_data)
+		rc = h->rq->on_data(h->rq->arg, p, n, &h->stop_err);
+	/* read after the sink: its own waiting is not the peer's */
+	h->last_ms = k3_now_ms();
+	return rc ? stop(h, rc) : n;
+}
+
+static int prereq_cb(void *arg, char *ip, char *local, int port, int local_port)
+{
+	struct http *h = arg;
+
+	(void)ip, (void)local, (void)port, (void)local_port;
+	h->last_ms = k3_now_ms();
+	h->sent = true;
+	return CURL_PREREQFUNC_OK;
+}
+
+/* ---- failures ------------------------------------------------------------------------- */
+
+static int drive(struct http *h, CURL *easy, CURLcode *rc, struct k3_err *e)
+{
+	unsigned tick = h->o.stall_ms / 4 + 1 < POLL_MS ? h->o.stall_ms / 4 + 1 : POLL_MS;
+	int running = 1, left, ret = 0;
+
+	if (curl_multi_add_handle(h->multi, easy) != CURLM_OK)
+		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	*rc = CURLE_OK;
+	for (;;) {
+		if (curl_multi_perform(h->multi, &running) != CURLM_OK) {
+			ret = k3_fail(e, K3_BUG, "libcurl lost its transfer");
+			break;
+		}
+		if (!running)
+			break;
+		ret = k3_cancel_check(h->o.cancel, e);
+		if (ret)
+			break;
+		if (h->sent && k3_now_ms() - h->last_ms > h->o.stall_ms) {
+			ret = k3_fail(e, K3_NET, "%s sent nothing for %u ms", h->origin,
+				      h->o.stall_ms);
+			e->retry = true;
+			break;
+		}
+		curl_multi_poll(h->multi, NULL, 0, (int)tick, NULL);
+	}
+	for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));)
+		if (m->msg == CURLMSG_DONE)
+			*rc = m->data.result;
+	curl_multi_remove_handle(h->multi, easy);
+	return ret;
+}
+
+static void set_common(struct http *h, CURL *c, const char *url)
+{
+	curl_easy_setopt(c, CURLOPT_URL, url);
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	/* A resolver that hangs is left behind instead of waited for. */
+	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->reason);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->o.connect_ms);
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (http_origin_is_loopback(h->origin))
+		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+	if (h->o.ca) {
+		struct curl_blob blob = { h->o.ca->p, h->o.ca->len, CURL_BLOB_NOCOPY };
+
+		curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
+	}
+	if (h->o.ca_dir)
+		curl_easy_setopt(c, CURLOPT_CAPATH, h->o.ca_dir);
+}
+
+/*
+ * Who issued the certificate that was just refused?  libcurl tells only about accepted
+ * ones, so the handshake is repeated without the check; nothing is sent over it.
+ */
+static void find_issuer(struct http *h, char out[ISSUER_MAX])
+{
+	CURL *c = curl_easy_init();
+	struct curl_certinfo *info = NULL;
+	struct k3_err ignored;
+	CURLcode rc;
+
+	out[0] = '\0';
+	if (!c)
+		return;
+	set_common(h, c, h->rq->url);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
+	curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, ISSUER_MS);
+	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+	curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+	curl_easy_setopt(c, CURLOPT_CERTINFO, 1L);
+	if (!drive(h, c, &rc, &ignored) && rc == CURLE_OK &&
+	    curl_easy_getinfo(c, CURLINFO_CERTINFO, &info) == CURLE_OK && info &&
+	    info->num_of_certs > 0)
+		for (struct curl_slist *l = info->certinfo[0]; l; l = l->next)
+			if (!strncmp(l->data, "Issuer:", 7))
+				k3_escape(out, ISSUER_MAX, l->data + 7);
+	curl_easy_cleanup(c);
+}
+
+static int fail_certificate(struct http *h, struct k3_err *e)
+{
+	char reason[CURL_ERROR_SIZE], issuer[ISSUER_MAX];
+
+	memcpy(reason, h->reason, sizeof(reason));
+	find_issuer(h, issuer);
+	k3_fail(e, K3_NET, "TLS certificate of %s refused: %s%s%s%s", h->origin, reason,
+		*issuer ? " (issued by " : "", issuer, *issuer ? ")" : "");
+	return k3_hint(e, "trust the issuer with --ca-file FILE, or for a registry without TLS use "
+			  "--plain-http");
+}
+
+/* Only OpenSSL's text tells a peer without TLS from one that dislikes ours. */
+static int fail_handshake(struct http *h, struct k3_err *e)
+{
+	static const char *const not_tls[] = { "wrong version number", "packet length too long",
+					       "http request", "unknown protocol",
+					       "record layer failure" };
+	static const char *const cut[] = { "SSL_ERROR_SYSCALL", "unexpected eof",
+					   "Connection reset" };
+	bool broken = false;
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(not_tls); i++)
+		if (strstr(h->reason, not_tls[i]))
+			h->fault = HTTP_FAULT_NOT_TLS;
+	for (size_t i = 0; i < K3_ARRAY_LEN(cut); i++)
+		broken |= strstr(h->reason, cut[i]) != NULL;
+	if (h->fault == HTTP_FAULT_NOT_TLS) {
+		k3_fail(e, K3_NET, "%s does not speak TLS: %s", h->origin, h->reason);
+		return k3_hint(e, "use --plain-http for a registry without TLS");
+	}
+	if (broken)
+		h->fault = HTTP_FAULT_NOT_TLS; /* some plain servers just hang up */
+	k3_fail(e, K3_NET, "TLS handshake with %s failed: %s", h->origin, h->reason);
+	e->retry = broken;
+	return -1;
+}
+
+static int fail_connect(struct http *h, struct k3_err *e)
+{
+	long sys = 0;
+
+	curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &sys);
+	h->fault = sys == ETIMEDOUT ? HTTP_FAULT_OTHER : HTTP_FAULT_UNREACHABLE;
+	if (sys)
+		k3_fail_sys(e, (int)sys, "cannot connect to %s", h->origin);
+	else
+		k3_fail(e, K3_NET, "cannot connect to %s: %s", h->origin, h->reason);
+	e->code = K3_NET;
+	e->retry = true;
+	return -1;
+}
+
+static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
+{
+	const char *why = h->reason[0] ? h->reason : curl_easy_strerror(rc);
+
+	h->fault = HTTP_FAULT_OTHER;
+	switch (rc) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		h->fault = HTTP_FAULT_UNREACHABLE;
+		k3_fail(e, K3_NET, "cannot find the host of %s: %s", h->origin, why);
+		e->retry = true;
+		return -1;
+	case CURLE_COULDNT_CONNECT:
+		return fail_connect(h, e);
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return fail_certificate(h, e);
+	case CURLE_SSL_CONNECT_ERROR:
+		return fail_handshake(h, e);
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+		return k3_fail(e, K3_USAGE, "cannot use the CA certificates: %s", why);
+	case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: "HTTP/0.9" */
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING:
+	case CURLE_TOO_LARGE:
+		return k3_fail(e, K3_PROTO, "%s does not answer in HTTP: %s", h->origin, why);
+	case CURLE_URL_MALFORMAT:
+		return k3_fail(e, K3_PROTO, "bad URL for %s: %s", h->origin, why);
+	case CURLE_OUT_OF_MEMORY:
+		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	default:
+		k3_fail(e, K3_NET, "connection to %s broke: %s", h->origin, why);
+		e->retry = true;
+		return -1;
+	}
+}
+
+/* ---- one exchange --------------------------------------------------------------------- */
+
+static int add_field(struct curl_slist **list, const char *name, const char *value)
+{
+	K3_AUTO_FREE char *line = k3_xasprintf("%s: %s", name, value);
+	struct curl_slist *longer = curl_slist_append(*list, line);
+
+	explicit_bzero(line, strlen(line));
+	if (!longer)
+		return -1;
+	*list = longer;
+	return 0;
+}
+
+static void free_fields(struct curl_slist *list)
+{
+	for (struct curl_slist *l = list; l; l = l->next)
+		explicit_bzero(l->data, strlen(l->data));
+	curl_slist_free_all(list);
+}
+
+static void set_request(struct http *h, const struct http_req *rq, struct curl_slist *fields)
+{
+	CURL *c = h->easy;
+
+	curl_easy_reset(c); /* keeps connections and the DNS cache */
+	set_common(h, c, rq->url);
+	/*
+	 * One transfer at a time has nothing to multiplex: HTTP/1.1 saves a copy and a second
+	 * flow control, and keeps a large parser away from hostile bytes.
+	 */
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, h->o.user_agent);
+	curl_easy_setopt(c, CURLOPT_HTTPHEADER, fields);
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
+	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, header_cb);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write_cb);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
+	curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, prereq_cb);
+	curl_easy_setopt(c, CURLOPT_PREREQDATA, h);
+	if (rq->head)
+		curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+	if (rq->form)
+		curl_easy_setopt(c, CURLOPT_POSTFIELDS, rq->form);
+}
+
+static int build_fields(const struct http_req *rq, struct curl_slist **list, struct k3_err *e)
+{
+	K3_AUTO_FREE char *range = k3_xasprintf("bytes=%llu-", (unsigned long long)rq->range_from);
+
+	if ((rq->authorization && add_field(list, "Authorization", rq->authorization)) ||
+	    (rq->accept && add_field(list, "Accept", rq->accept)) ||
+	    /* not CURLOPT_RANGE, which makes libcurl judge the answer */
+	    (rq->range_from && add_field(list, "Range", range)))
+		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	return 0;
+}
+
+int http_run(struct http *h, const struct http_req *rq, const struct http_head **head,
+	     struct k3_err *e)
+{
+	struct curl_slist *fields = NULL;
+	CURLcode rc = CURLE_OK;
+	int ret;
+
+	h->fault = HTTP_FAULT_NONE;
+	if (k3_cancel_check(h->o.cancel, e) || http_url_origin(rq->url, h->origin, e))
+		return -1;
+	k3_buf_reset(&h->head.fields);
+	h->head.status = 0;
+	h->head.has_length = false;
+	h->rq = rq;
+	h->head_bytes = 0;
+	h->sent = h->head_done = false;
+	h->stop = 0;
+	h->reason[0] = '\0';
+	h->last_ms = k3_now_ms();
+	ret = build_fields(rq, &fields, e);
+	if (!ret) {
+		set_request(h, rq, fields);
+		ret = drive(h, h->easy, &rc, e);
+	}
+	if (!ret && h->stop < 0) {
+		*e = h->stop_err;
+		ret = -1;
+	} else if (!ret && !h->stop && rc != CURLE_OK) {
+		ret = fail_curl(h, rc, e);
+	} else if (!ret && !h->head_done) {
+		ret = k3_fail(e, K3_PROTO, "%s sent no whole header", h->origin);
+	}
+	curl_easy_reset(h->easy); /* forgets the pointers into *rq */
+	free_fields(fields);
+	h->rq = NULL;
+	*head = &h->head;
+	return ret;
+}
+
+/* ---- URLs and dates ------------------------------------------------------------------- */
+
+static void freep_url(CURLU **u)
+{
+	curl_url_cleanup(*u);
+}
+
+static void freep_curl(char **s)
+{
+	curl_free(*s);
+}
+
+#define AUTO_URL __attribute__((cleanup(freep_url)))
+#define AUTO_CURL __attribute__((cleanup(freep_curl)))
+
+static int fail_url(struct k3_err *e, const char *why)
+{
+	return k3_fail(e, K3_PROTO, "not a usable http or https URL: %s", why);
+}
+
+/* Leaves in *u a URL that passes our rules. */
+static int parse_url(CURLU *u, const char *url, struct k3_err *e)
+{
+	AUTO_CURL char *scheme = NULL;
+	const unsigned flags = CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_DISALLOW_USER;
+
+	if (!u)
+		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	if (strlen(url) > HTTP_URL_MAX)
+		return k3_fail(e, K3_PROTO, "URL of more than %u bytes", HTTP_URL_MAX);
+	CURLUcode rc = curl_url_set(u, CURLUPART_URL, url, flags);
+
+	if (rc == CURLUE_OK)
+		rc = curl_url_get(u, CURLUPART_SCHEME, &scheme, 0);
+	if (rc != CURLUE_OK)
+		return fail_url(e, curl_url_strerror(rc));
+	if (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0)
+		return fail_url(e, "another scheme");
+	return 0;
+}
+
+static int url_text(CURLU *u, char **out, struct k3_err *e)
+{
+	AUTO_CURL char *text = NULL;
+
+	curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
+	CURLUcode rc = curl_url_get(u, CURLUPART_URL, &text, 0);
+
+	if (rc != CURLUE_OK)
+		return fail_url(e, curl_url_strerror(rc));
+	*out = k3_xstrdup(text);
+	return 0;
+}
+
+int http_url_origin(const char *url, char out[HTTP_ORIGIN_MAX], struct k3_err *e)
+{
+	AUTO_URL CURLU *u = curl_url();
+	AUTO_CURL char *scheme = NULL, *host = NULL, *port = NULL;
+
+	if (parse_url(u, url, e))
+		return -1;
+	if (curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+	    curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host)
+		return fail_url(e, "no host");
+	if (curl_url_get(u, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) != CURLUE_OK)
+		port = NULL;
+	int n = snprintf(out, HTTP_ORIGIN_MAX, "%s://%s%s%s", scheme, host, port ? ":" : "",
+			 port ? port : "");
+
+	if (n < 0 || n >= HTTP_ORIGIN_MAX)
+		return fail_url(e, "host name too long");
+	for (char *p = out; *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p - 'A' + 'a');
+	return 0;
+}
+
+bool http_origin_is_tls(const char *origin)
+{
+	return !strncmp(origin, "https://", 8);
+}
+
+bool http_origin_is_loopback(const char *origin)
+{
+	const char *host = strstr(origin, "://");
+	char name[HTTP_ORIGIN_MAX];
+	struct in_addr v4;
+
+	if (!host)
+		return false;
+	host += 3;
+	if (!strncmp(host, "[::1]", 5))
+		return true;
+	size_t n = strcspn(host, ":");
+
+	if (n >= sizeof(name))
+		return false;
+	memcpy(name, host, n);
+	name[n] = '\0';
+	if (inet_pton(AF_INET, name, &v4) == 1)
+		return ntohl(v4.s_addr) >> 24 == 127;
+	return !strcmp(name, "localhost");
+}
+
+int http_url_join(const char *base, const char *location, char **out, struct k3_err *e)
+{
+	AUTO_URL CURLU *u = curl_url();
+
+	if (parse_url(u, base, e) || parse_url(u, location, e))
+		return -1;
+	return url_text(u, out, e);
+}
+
+int http_url_add_query(char **url, const char *key, const char *value, struct k3_err *e)
+{
+	AUTO_URL CURLU *u = curl_url();
+	K3_AUTO_FREE char *pair = k3_xasprintf("%s=%s", key, value);
+	char *longer;
+
+	if (parse_url(u, *url, e))
+		return -1;
+	CURLUcode rc = curl_url_set(u, CURLUPART_QUERY, pair, CURLU_APPENDQUERY | CURLU_URLENCODE);
+
+	if (rc != CURLUE_OK)
+		return fail_url(e, curl_url_strerror(rc));
+	if (url_text(u, &longer, e))
+		return -1;
+	free(*url);
+	*url = longer;
+	return 0;
+}
+
+char *http_form_escape(const char *value)
+{
+	AUTO_CURL char *escaped = curl_easy_escape(NULL, value, 0);
+
+	return k3_xstrdup(escaped ? escaped : "");
+}
+
+bool http_date(const char *s, time_t *out)
+{
+	*out = curl_getdate(s, NULL);
+	return *out != -1;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the run and one thread's part of it. */
+#ifndef K3_FETCH_SESSION_H
+#define K3_FETCH_SESSION_H
+
+#include "base/buf.h"
+#include "base/thread.h"
+#include "fetch/fetch.h"
+#include "fetch/http.h"
+
+/* Bytes of an error answer that are read for its message. */
+#define SESSION_NOTE_MAX (16u << 10)
+
+/* An Authorization that a registry has accepted for a repository. */
+struct auth_token {
+	struct auth_token *next;
+	char *host, *repo; /* repo "" = all of them (Basic) */
+	char *value;	   /* "Bearer …" or "Basic …" */
+	uint64_t until_ms; /* monotonic; 0 = for ever */
+};
+
+struct plain_host {
+	struct plain_host *next;
+	char *host;
+};
+
+struct fetch {
+	struct fetch_opts o; /* strings are ours, zeros replaced by the defaults */
+	struct k3_buf ca;    /* --ca-file and the system's bundle; used when not empty */
+	bool ca_loaded;
+	const char *ca_dir;		/* SSL_CERT_DIR */
+	struct k3_monitor *monitor;	/* guards all below, and ca */
+	struct auth_token *tokens;	/* kept until the end */
+	struct plain_host *plain_hosts; /* loopback registries found to speak no TLS */
+};
+
+struct fetch_session {
+	struct fetch *f;
+	struct http *http;
+	struct k3_buf note; /* body of the last answer that was not 2xx */
+	uint64_t random;    /* state of the jitter */
+	/* what the last failed try says about trying again */
+	uint64_t retry_after_ms;
+	bool unreachable;
+};
+
+#endif

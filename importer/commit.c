@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of writes; docs/importer.md says why it is this one. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "importer/content.h"
+#include "importer/meta.h"
+#include "importer/native.h"
+#include "importer/plan.h"
+#include "importer/root.h"
+#include "importer/undo.h"
+
+struct commit {
+	struct imp *i;
+	struct imp_dbs dbs;
+	struct imp_plan plan;
+	uint8_t now[IMP_TIME_LEN];
+};
+
+static int step(struct imp *i, enum imp_step s, struct k3_err *e)
+{
+	return i->step ? i->step(i->step_arg, s, e) : 0;
+}
+
+void imp_add_image(struct imp *i, struct imp_image *im)
+{
+	im->changed = false;
+	i->images = k3_xgrow(i->images, i->nimages, &i->images_cap, sizeof(struct imp_image *));
+	i->images[i->nimages++] = im;
+}
+
+/* ---- before the locks ----------------------------------------------------------------------- */
+
+static int make_directories(struct imp *i, bool trees, struct k3_err *e)
+{
+	char path[IMP_PATH_MAX];
+
+	if (imp_make_dirs(i, IMP_META_DIR, e) || (trees && imp_make_dirs(i, IMP_SNAPSHOTS_DIR, e)))
+		return -1;
+	for (size_t k = 0; k < i->nstaged; k++) {
+		/* One directory for each algorithm. */
+		if (k && i->staged[k].digest.alg == i->staged[k - 1].digest.alg)
+			continue;
+		snprintf(path, sizeof(path), IMP_CONTENT_DIR "/blobs/%s",
+			 oci_alg_name(i->staged[k].digest.alg));
+		if (imp_make_dirs(i, path, e))
+			return -1;
+	}
+	return 0;
+}
+
+static bool have_trees(const struct imp *i)
+{
+	for (size_t k = 0; k < i->ntrees; k++)
+		if (i->trees[k]->sealed && !i->trees[k]->dropped)
+			return true;
+	return false;
+}
+
+static int prepare(struct commit *c, struct k3_err *e)
+{
+	bool trees = have_trees(c->i);
+
+	imp_staged_sort(c->i);
+	if (make_directories(c->i, trees, e))
+		return -1;
+	if ((trees || c->i->nstaged) && k3_syncfs(c->i->rootfd, c->i->root, e))
+		return -1;
+	if (step(c->i, IMP_STEP_FLUSHED, e))
+		return -1;
+	return imp_dbs_open(c->i, trees ? IMP_DBS_WRITE_NATIVE : IMP_DBS_WRITE, IMP_PATIENCE_MS,
+			    &c->dbs, e);
+}
+
+static int verify(struct commit *c, struct k3_err *e)
+{
+	struct imp_view v;
+	int rc;
+
+	if (imp_view_begin(c->i, &c->dbs, &v, e))
+		return -1;
+	rc = imp_plan_make(&v, &c->plan, e);
+	imp_view_end(&v);
+	return rc;
+}
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+static int place_blobs_of(struct commit *c, struct imp_image *im, struct k3_err *e)
+{
+	for (size_t k = 0; k < imp_image_blobs(im); k++) {
+		const struct oci_desc *d = imp_image_blob(im, k);
+		struct imp_staged *s = imp_staged_find(c->i, &d->digest);
+
+		if (!s || !s->replace)
+			continue;
+		im->changed = true;
+		if (s->placed)
+			continue;
+		if (imp_blob_place(c->i, s, d, e) || step(c->i, IMP_STEP_BLOB_PLACED, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int place_blobs(struct commit *c, struct k3_err *e)
+{
+	struct imp *i = c->i;
+	char path[IMP_PATH_MAX];
+	bool alg[] = { [K3_SHA256] = false, [K3_SHA512] = false };
+
+	for (size_t k = 0; k < i->nimages; k++)
+		if (place_blobs_of(c, i->images[k], e))
+			return -1;
+	for (size_t k = 0; k < i->nstaged; k++)
+		alg[i->staged[k].digest.alg] |= i->staged[k].placed;
+	for (size_t k = 0; k < K3_ARRAY_LEN(alg); k++) {
+		snprintf(path, sizeof(path), IMP_CONTENT_DIR "/blobs/%s",
+			 oci_alg_name((enum k3_hash_alg)k));
+		if (alg[k] && imp_sync_dir(i, path, e))
+			return -1;
+	}
+	return step(i, IMP_STEP_BLOBS_SYNCED, e);
+}
+
+static int place_trees(struct commit *c, struct k3_err *e)
+{
+	struct imp_plan *p = &c->plan;
+	K3_AUTO_FD int dir = -1;
+
+	if (k3_open_dir(c->i->rootfd, IMP_SNAPSHOTS_DIR, &dir, e))
+		return -1;
+	for (size_t k = 0; k < p->ntrees; k++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "%" PRIu64, p->trees[k]->id);
+		if (snap_publish(p->trees[k]->snap, dir, name, e))
+			return k3_wrap(e, "snapshot %s", p->trees[k]->name);
+		p->trees[k]->published = true;
+		if (step(c->i, IMP_STEP_TREE_PLACED, e))
+			return -1;
+	}
+	if (k3_fsync(dir, IMP_SNAPSHOTS_DIR, e))
+		return -1;
+	return step(c->i, IMP_STEP_TREES_SYNCED, e);
+}
+
+/* ---- records ----------------------------------------------------------------------------------
+ */
+
+static int publish_trees(struct commit *c, struct k3_err *e)
+{
+	struct imp_plan *p = &c->plan;
+
+	if (!p->ntrees)
+		return 0;
+	if (imp_native_reserve(c->dbs.native, p->last_id, e) || step(c->i, IMP_STEP_RESERVED, e) ||
+	    imp_journal_write(c->i, p->trees, p->ntrees, e) || step(c->i, IMP_STEP_JOURNALED, e) ||
+	    place_trees(c, e) || imp_native_write(c->dbs.native, p->trees, p->ntrees, c->now, e) ||
+	    step(c->i, IMP_STEP_NATIVE_COMMITTED, e))
+		return -1;
+	return 0;
+}
+
+static int write_blobs_of(struct imp_meta *m, struct imp_image *im, struct k3_err *e)
+{
+	for (size_t k = 0; k < imp_image_blobs(im); k++) {
+		struct imp_labels labels = { 0 };
+		int rc;
+
+		rc = imp_labels_of(im, k, &labels, e) ||
+		     imp_meta_blob(m, imp_image_blob(im, k), &labels, &im->changed, e);
+		imp_labels_release(&labels);
+		if (rc)
+			return -1;
+	}
+	return 0;
+}
+
+static int write_meta(struct commit *c, struct imp_meta *m, struct k3_err *e)
+{
+	struct imp *i = c->i;
+	struct imp_plan *p = &c->plan;
+
+	for (size_t k = 0; k < i->nimages; k++)
+		if (write_blobs_of(m, i->images[k], e))
+			return -1;
+	for (size_t k = 0; k < p->ntrees; k++)
+		if (imp_meta_snapshot(m, p->trees[k], e))
+			return -1;
+	if (p->ntrees && bolt_set_sequence(m->chains, p->last_seq, e))
+		return -1;
+	for (size_t k = 0; k < p->nnames; k++) {
+		struct imp_image *im = p->names[k].image;
+
+		if (imp_meta_image(m, p->names[k].text, &im->docs[0].desc, i->pin, &im->changed, e))
+			return -1;
+	}
+	return 0;
+}
+
+static int commit_meta(struct commit *c, struct k3_err *e)
+{
+	struct imp_meta m;
+
+	if (imp_meta_begin(c->dbs.meta, c->i->ns, c->now, &m, e))
+		return -1;
+	if (write_meta(c, &m, e)) {
+		bolt_abort(m.t);
+		return -1;
+	}
+	return bolt_commit(m.t, e);
+}
+
+/* Images whose snapshot this commit has made. */
+static void mark_unpacked(struct imp *i)
+{
+	for (size_t k = 0; k < i->nimages; k++) {
+		const struct oci_image *img = i->images[k]->img;
+
+		for (size_t t = 0; img->nlayers && t < i->ntrees; t++)
+			if (i->trees[t]->published &&
+			    oci_digest_eq(&i->trees[t]->chain,
+					  &img->layers[img->nlayers - 1].chain_id))
+				i->images[k]->changed = true;
+	}
+}
+
+static int run(struct commit *c, struct k3_err *e)
+{
+	if (step(c->i, IMP_STEP_LOCKED, e) || verify(c, e) || step(c->i, IMP_STEP_VERIFIED, e) ||
+	    place_blobs(c, e) || publish_trees(c, e) || commit_meta(c, e))
+		return -1;
+	c->i->committed = true;
+	return 0;
+}
+
+int imp_commit(struct imp *i, struct k3_err *e)
+{
+	struct commit c = { .i = i };
+	struct timespec now;
+	int rc;
+
+	if (!i->write || i->committed)
+		return k3_fail(e, K3_BUG, "root is not open for a commit");
+	if (!i->nimages)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &now);
+	imp_put_time(&now, c.now);
+	if (prepare(&c, e))
+		return -1;
+	rc = run(&c, e);
+	if (rc)
+		imp_undo(i, &c.dbs, c.plan.trees, c.plan.ntrees);
+	imp_dbs_close(&c.dbs);
+	imp_plan_release(&c.plan);
+	if (rc)
+		return k3_wrap(e, "%s", i->root);
+	mark_unpacked(i);
+	if (i->step)
+		return step(i, IMP_STEP_META_COMMITTED, e);
+	return imp_journal_remove(i, e);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share: the open root and its layout. */
+#ifndef K3_IMPORTER_IMP_H
+#define K3_IMPORTER_IMP_H
+
+#include "bolt/bolt.h"
+#include "importer/importer.h"
+#include "snapshot/snapshot.h"
+
+/* Below the root; containerd: "<plugin type>.<plugin id>". */
+#define IMP_META_DIR "io.containerd.metadata.v1.bolt"
+#define IMP_NATIVE_DIR "io.containerd.snapshotter.v1." IMP_SNAPSHOTTER
+#define IMP_SNAPSHOTS_DIR IMP_NATIVE_DIR "/snapshots"
+#define IMP_CONTENT_DIR "io.containerd.content.v1.content"
+#define IMP_STAGE_DIR ".k3simg"
+
+/* Where imp_commit() may be stopped by a test; the step named has just been made. */
+enum imp_step {
+	IMP_STEP_FLUSHED,
+	IMP_STEP_LOCKED,
+	IMP_STEP_VERIFIED,
+	IMP_STEP_BLOB_PLACED, /* after each */
+	IMP_STEP_BLOBS_SYNCED,
+	IMP_STEP_RESERVED,
+	IMP_STEP_JOURNALED,
+	IMP_STEP_TREE_PLACED, /* after each */
+	IMP_STEP_TREES_SYNCED,
+	IMP_STEP_NATIVE_COMMITTED,
+	IMP_STEP_META_COMMITTED,
+	IMP_STEPS
+};
+/* 0 = go on; -1 with *e filled = fail there. */
+typedef int imp_step_fn(void *arg, enum imp_step s, struct k3_err *e);
+
+/* A blob that this run has completed and verified. */
+struct imp_staged {
+	struct oci_digest digest;
+	bool replace;       /* the store's file has the right size and the wrong bytes */
+	bool placed, fresh; /* imp_commit: moved into the store; where no file was */
+};
+
+struct imp_tree {
+	struct imp *owner;
+	struct oci_digest chain;
+	struct imp_tree *parent;
+	uint64_t parent_id; /* 0 = none */
+	struct oci_digest parent_chain;
+	int parentfd; /* until sealed; -1 when borrowed from parent */
+	struct snap_tree *snap;
+	struct snap_usage usage;
+	bool sealed, dropped;
+	/* Set by imp_commit. */
+	bool chosen, published;
+	uint64_t id;
+	char *name;              /* key in metadata.db */
+	char *parent_name;       /* of the parent's record, NULL = none */
+	uint64_t parent_name_id; /* its number */
+};
+
+struct imp {
+	char *root, *ns;
+	bool write, pin;
+	struct k3_cancel *cancel;
+	int rootfd; /* holds the run lock with write */
+	int stagefd, blobsfd, treesfd;
+	bool made_root, committed;
+	bool fresh;                 /* no schema in meta.db yet */
+	struct k3_monitor *putting; /* one document at a time */
+	struct k3_monitor *lock;    /* for the lists below */
+	struct imp_staged *staged;
+	size_t nstaged, staged_cap;
+	struct imp_tree **trees;
+	size_t ntrees, trees_cap;
+	struct imp_image **images;
+	size_t nimages, images_cap;
+	imp_step_fn *step;
+	void *step_arg;
+};
+
+/* For tests only. */
+void imp_set_step(struct imp *i, imp_step_fn *fn, void *arg);
+
+#endif

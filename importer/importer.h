@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blobs and trees to containerd records: one containerd root, edited while no daemon runs.
+ *
+ * Layout, schemas, labels and order of writes: docs/importer.md; containerd sources
+ * core/metadata, core/snapshots/storage, plugins/content/local.
+ *
+ * Everything new is gathered in a staging directory inside the root, which containerd never
+ * looks at, and becomes visible in imp_commit() only.  The databases are locked for the
+ * length of a view or of the commit, never while anything is downloaded or unpacked.
+ *
+ * Threads: struct imp belongs to one thread, except that imp_blob_* and imp_tree_* calls on
+ * different objects may run on different threads (marked mt).
+ */
+#ifndef K3_IMPORTER_IMPORTER_H
+#define K3_IMPORTER_IMPORTER_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/thread.h"
+#include "oci/oci.h"
+
+#define IMP_SNAPSHOTTER "native"
+
+/* ---- which root, which pause image ------------------------------------------------------ */
+
+enum imp_root_kind { IMP_ROOT_CONTAINERD, IMP_ROOT_K3S };
+
+/* What the configuration of a root says.  Strings may be NULL; released by imp_config_release. */
+struct imp_config {
+	enum imp_root_kind kind;
+	char *file;  /* the configuration file that was read, or NULL when there is none */
+	char *pause; /* pause image exactly as configured, or the default of this kind of root */
+	bool pause_default; /* nothing was configured: `pause` is our default for the kind */
+	char *snapshotter;  /* CRI snapshotter as configured, or NULL */
+};
+
+/*
+ * The root to use when none is named: k3s's (/var/lib/rancher/k3s/agent/containerd) if k3s is
+ * installed, else the `root` of /etc/containerd/config.toml, else /var/lib/containerd.
+ * Caller frees.
+ */
+char *imp_default_root(void);
+
+/*
+ * Reads the configuration that belongs to `root`: `file` if given; for a k3s root
+ * <agent>/etc/containerd/config.toml, then pause-image of /etc/rancher/k3s/config.yaml; else
+ * /etc/containerd/config.toml if its root is this one.  A missing default file is no error;
+ * one that does not parse is K3_USAGE, naming file and line.
+ */
+K3_MUST int imp_config_load(const char *root, const char *file, struct imp_config *out,
+			    struct k3_err *e);
+void imp_config_release(struct imp_config *c);
+
+/* ---- the store --------------------------------------------------------------------------- */
+
+struct imp;
+
+struct imp_opts {
+	const char *root; /* containerd's root directory */
+	const char *ns;   /* containerd namespace, e.g. "k8s.io" */
+	bool write;       /* preload: make what is missing, take the run lock, sweep old staging */
+	bool pin;         /* label images as pinned */
+	struct k3_cancel *cancel; /* polled while waiting for the run lock; may be NULL */
+	/* Called once when another k3simg works on this root and we wait for it; may be NULL. */
+	void (*on_wait)(void *arg);
+	void *arg;
+};
+
+/*
+ * Opens a root.  With write, a missing or empty directory becomes a new root.  Nothing of the
+ * store is changed before imp_commit.
+ * K3_STORE: not a containerd root, read-only, unknown schema version, broken database.
+ * K3_BUSY: containerd is running on this root.  K3_NOTFOUND: no such directory (without
+ * write).  K3_USAGE: bad namespace name.
+ */
+K3_MUST int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e);
+/*
+ * Releases everything.  keep_partial: downloads of blobs stay staged, so that the next run
+ * goes on with them; otherwise, and always after a successful commit, staging is removed.
+ * Trees never stay.
+ */
+void imp_close(struct imp *i, bool keep_partial);
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+/* A consistent look at the store under shared locks: use it quickly and close it. */
+struct imp_view;
+
+K3_MUST int imp_view_open(struct imp *i, struct imp_view **out,
+			  struct k3_err *e); /* K3_BUSY, K3_STORE */
+void imp_view_close(struct imp_view *v);
+
+/* The target of an image record of our namespace.  *found = false and success when absent. */
+K3_MUST int imp_view_image(struct imp_view *v, const char *name, struct oci_desc *target,
+			   bool *found, struct k3_err *e);
+/*
+ * Whether a blob is in the content store: its record in our namespace and its file, both of
+ * this size.  Contents are not hashed again.
+ */
+K3_MUST int imp_view_blob(struct imp_view *v, const struct oci_desc *d, bool *have,
+			  struct k3_err *e);
+/*
+ * Whether a committed snapshot of this chain ID exists in our namespace, with its directory;
+ * *id is its number (the name of the directory).
+ */
+K3_MUST int imp_view_chain(struct imp_view *v, const struct oci_digest *chain, uint64_t *id,
+			   bool *have, struct k3_err *e);
+
+struct imp_record {
+	const char *name;
+	struct oci_desc target;
+	bool managed, pinned;
+	int64_t created; /* unix seconds; 0 when the record has none */
+};
+/* Calls fn for each image record of the namespace, in name order; -1 from fn ends the walk. */
+typedef int imp_record_fn(void *arg, const struct imp_record *r, struct k3_err *e);
+K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, struct k3_err *e);
+
+/* mt.  Appends a document (index, manifest, config) from the staged or stored blob, verified
+ * against digest and size (a size of 0 is one not known yet).  K3_NOTFOUND when the file is not
+ * there, K3_DIGEST. */
+K3_MUST int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *out,
+			      struct k3_err *e);
+
+/* ---- blobs ----------------------------------------------------------------------------------- */
+
+/* One blob being staged. */
+struct imp_blob;
+
+/*
+ * Opens the staging file of a blob.  What an interrupted run left of it is kept and hashed.
+ * One imp_blob per digest at a time.
+ */
+K3_MUST int imp_blob_begin(struct imp *i, const struct oci_desc *d, struct imp_blob **out,
+			   struct k3_err *e);      /* mt */
+uint64_t imp_blob_have(const struct imp_blob *b);  /* bytes staged so far */
+struct k3_hash *imp_blob_hash(struct imp_blob *b); /* running hash over them; borrowed */
+/* Appends bytes (the hash is the downloader's business).  mt */
+K3_MUST int imp_blob_write(struct imp_blob *b, const void *p, size_t n, struct k3_err *e);
+/* Empties the file and the hash: the bytes turned out to be wrong. */
+K3_MUST int imp_blob_restart(struct imp_blob *b, struct k3_err *e);
+/*
+ * The caller has verified size and digest: the blob is complete and will be published by
+ * imp_commit if an added image needs it.  Frees b in any case.  mt
+ */
+K3_MUST int imp_blob_done(struct imp_blob *b, struct k3_err *e);
+void imp_blob_abandon(
+	struct imp_blob *b); /* frees b; the bytes stay staged.  NULL is a no-op.  mt */
+/* Stages a small document in one go.  A blob that is staged or stored already is left alone. */
+K3_MUST int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t n,
+			 struct k3_err *e); /* mt */
+/* Opens a staged (also unfinished) or stored blob for reading.  Caller closes.  mt */
+K3_MUST int imp_blob_open(struct imp *i, const struct oci_desc *d, int *fd, struct k3_err *e);
+
+/* ---- trees ------------------------------------------------------------------------------------
+ */
+
+/* One new snapshot. */
+struct imp_tree;
+
+/*
+ * Begins the tree of `chain`.  At most one of parent (a sealed tree of this run) and
+ * parent_id (a snapshot found by imp_view_chain, whose chain is parent_chain) is given; the
+ * tree starts as a hard-link clone of it and records it as its parent.  Neither: empty.
+ * The tree belongs to i and lives until imp_close.  mt
+ */
+struct imp_tree_from {
+	struct imp_tree *parent;
+	uint64_t parent_id; /* 0 = none */
+	struct oci_digest parent_chain;
+};
+K3_MUST int imp_tree_begin(struct imp *i, const struct oci_digest *chain,
+			   const struct imp_tree_from *from, struct k3_cancel *cancel,
+			   struct imp_tree **out, struct k3_err *e);
+int imp_tree_rootfd(const struct imp_tree *t);                   /* borrowed */
+bool imp_tree_is_shared(const struct imp_tree *t);               /* see unpack_opts.shared */
+K3_MUST int imp_tree_seal(struct imp_tree *t, struct k3_err *e); /* mt */
+uint64_t imp_tree_bytes(const struct imp_tree *t); /* after seal: what this tree adds on disk */
+/* Removes an unneeded or failed tree at once.  mt */
+void imp_tree_drop(struct imp_tree *t);
+
+/* ---- images and commit ----------------------------------------------------------------------- */
+
+/* One image to be registered.  Lead's change: documents are struct oci_doc (oci/oci.h) now. */
+struct imp_image {
+	const struct oci_ref *ref;  /* gives host, repo and the names */
+	const struct oci_doc *docs; /* indexes, then the platform's manifest (oci_resolved.docs) */
+	size_t ndocs;
+	const struct oci_image *img;
+	const char *literal_name; /* one more name, taken as it is (pause image), or NULL */
+	/* Out, set by imp_commit: whether anything of this image had to be written. */
+	bool changed;
+};
+
+/*
+ * Puts an image on the list of the commit.  Everything pointed to, and *im itself, must stay
+ * until then.  Its blobs must be staged or stored, its top tree sealed or stored.
+ */
+void imp_add_image(struct imp *i, struct imp_image *im);
+
+/*
+ * Publishes: flush, lock both databases, check again, place blobs, reserve snapshot numbers,
+ * place trees, commit metadata.db, commit meta.db with the images last, unlock.  Whatever ends
+ * the process in between, containerd finds the old state or whole images.
+ * Only sealed trees and blobs that added images need are published.  What is there already
+ * stays as it is; if nothing is missing, nothing is written.
+ * K3_BUSY: containerd was started meanwhile, or took away what we built on: run again.
+ * On failure the store is as before (but for unreferenced files when the disk itself fails).
+ */
+K3_MUST int imp_commit(struct imp *i, struct k3_err *e);
+
+#endif

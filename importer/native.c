@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* containerd core/snapshots/storage/bolt.go */
+#include "importer/native.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Key of a child in [parents]: parent's number, NUL, child's number. */
+#define LINK_MAX (2 * IMP_VARINT_MAX + 1)
+
+int imp_native_snapshots(struct bolt_txn *t, struct bolt_bucket **out, struct k3_err *e)
+{
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("snapshots") };
+
+	return bolt_bucket_path(t, path, K3_ARRAY_LEN(path), out, e);
+}
+
+int imp_native_find(struct bolt_bucket *snapshots, struct bolt_val key, uint64_t *id, int *kind,
+		    bool *found, struct k3_err *e)
+{
+	struct bolt_bucket *rec;
+	struct bolt_val val;
+
+	*found = false;
+	if (imp_sub(snapshots, key, &rec, e))
+		return -1;
+	if (!rec)
+		return 0;
+	if (bolt_get(rec, BOLT_STR("id"), &val, e))
+		return -1;
+	*found = imp_get_uvarint(val, id) && *id;
+	if (bolt_get(rec, BOLT_STR("kind"), &val, e))
+		return -1;
+	*kind = val.n == 1 ? *(const uint8_t *)val.p : 0;
+	return 0;
+}
+
+static int make_buckets(struct bolt_txn *t, struct bolt_bucket **snapshots,
+			struct bolt_bucket **parents, struct k3_err *e)
+{
+	struct bolt_bucket *v1;
+
+	if (bolt_bucket_make(bolt_root(t), BOLT_STR("v1"), &v1, e) ||
+	    bolt_bucket_make(v1, BOLT_STR("snapshots"), snapshots, e) ||
+	    bolt_bucket_make(v1, BOLT_STR("parents"), parents, e))
+		return -1;
+	return 0;
+}
+
+static int reserve(struct bolt_txn *t, uint64_t last_id, struct k3_err *e)
+{
+	struct bolt_bucket *snapshots, *parents;
+
+	if (make_buckets(t, &snapshots, &parents, e))
+		return -1;
+	if (bolt_sequence(snapshots) >= last_id)
+		return 0;
+	return bolt_set_sequence(snapshots, last_id, e);
+}
+
+int imp_native_reserve(struct bolt_db *db, uint64_t last_id, struct k3_err *e)
+{
+	struct bolt_txn *t;
+
+	if (bolt_begin(db, true, &t, e))
+		return -1;
+	if (reserve(t, last_id, e)) {
+		bolt_abort(t);
+		return -1;
+	}
+	return bolt_commit(t, e);
+}
+
+static size_t link_key(uint64_t parent, uint64_t child, uint8_t out[LINK_MAX])
+{
+	size_t n = imp_put_uvarint(parent, out);
+
+	out[n++] = 0;
+	return n + imp_put_uvarint(child, out + n);
+}
+
+static int write_record(struct bolt_bucket *b, const struct imp_tree *t,
+			const uint8_t now[IMP_TIME_LEN], struct k3_err *e)
+{
+	uint8_t id[IMP_VARINT_MAX], kind = IMP_KIND_COMMITTED;
+	char chain[OCI_DIGEST_TEXT_MAX];
+	bool changed = false;
+
+	oci_digest_format(&t->chain, chain);
+	if (imp_set(b, "id", (struct bolt_val){ id, imp_put_uvarint(t->id, id) }, &changed, e) ||
+	    imp_set(b, "kind", (struct bolt_val){ &kind, 1 }, &changed, e) ||
+	    imp_set_varint(b, "inodes", t->usage.inodes, &changed, e) ||
+	    imp_set_varint(b, "size", t->usage.bytes, &changed, e) ||
+	    imp_set_in(b, "labels", IMP_LABEL_SNAPSHOT_REF, BOLT_STR(chain), &changed, e) ||
+	    imp_stamp(b, now, changed, e))
+		return -1;
+	return t->parent_name ? imp_set(b, "parent", BOLT_STR(t->parent_name), &changed, e) : 0;
+}
+
+static int write_all(struct bolt_txn *txn, struct imp_tree *const *trees, size_t n,
+		     const uint8_t now[IMP_TIME_LEN], struct k3_err *e)
+{
+	struct bolt_bucket *snapshots, *parents, *rec;
+	uint8_t link[LINK_MAX];
+
+	if (make_buckets(txn, &snapshots, &parents, e))
+		return -1;
+	for (size_t k = 0; k < n; k++) {
+		const struct imp_tree *t = trees[k];
+
+		if (bolt_bucket_make(snapshots, BOLT_STR(t->name), &rec, e) ||
+		    write_record(rec, t, now, e))
+			return k3_wrap(e, "snapshot %s", t->name);
+		if (t->parent_name &&
+		    bolt_put(parents,
+			     (struct bolt_val){ link, link_key(t->parent_name_id, t->id, link) },
+			     BOLT_STR(t->name), e))
+			return k3_wrap(e, "snapshot %s", t->name);
+	}
+	return 0;
+}
+
+int imp_native_write(struct bolt_db *db, struct imp_tree *const *trees, size_t n,
+		     const uint8_t now[IMP_TIME_LEN], struct k3_err *e)
+{
+	struct bolt_txn *t;
+
+	if (bolt_begin(db, true, &t, e))
+		return -1;
+	if (write_all(t, trees, n, now, e)) {
+		bolt_abort(t);
+		return -1;
+	}
+	return bolt_commit(t, e);
+}
+
+static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct bolt_val parent,
+		     uint64_t id, struct k3_err *e)
+{
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
+	struct bolt_bucket *parents;
+	uint8_t link[LINK_MAX];
+	uint64_t parent_id;
+	bool found;
+	int kind;
+
+	if (imp_native_find(snapshots, parent, &parent_id, &kind, &found, e) ||
+	    bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &parents, e))
+		return -1;
+	if (!found || !parents)
+		return 0;
+	return bolt_delete(parents, (struct bolt_val){ link, link_key(parent_id, id, link) }, e);
+}
+
+int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_err *e)
+{
+	struct bolt_bucket *snapshots, *rec;
+	struct bolt_val parent;
+	uint64_t have;
+	bool found;
+	int kind;
+
+	if (imp_native_snapshots(t, &snapshots, e))
+		return -1;
+	if (!snapshots)
+		return 0;
+	if (imp_native_find(snapshots, BOLT_STR(key), &have, &kind, &found, e))
+		return -1;
+	if (!found || have != id)
+		return 0;
+	if (imp_sub(snapshots, BOLT_STR(key), &rec, e) ||
+	    bolt_get(rec, BOLT_STR("parent"), &parent, e))
+		return -1;
+	if (parent.p && drop_link(t, snapshots, parent, id, e))
+		return -1;
+	return bolt_bucket_delete(snapshots, BOLT_STR(key), e);
+}

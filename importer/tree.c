@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trees of this run: staging names, parents, lifetime. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "importer/imp.h"
+#include "importer/root.h"
+
+static int check_parent(const struct imp_tree_from *from, struct k3_err *e)
+{
+	if (!from || !from->parent)
+		return 0;
+	if (from->parent_id)
+		return k3_fail(e, K3_BUG, "a tree cannot have two parents");
+	if (!from->parent->sealed || from->parent->dropped)
+		return k3_fail(e, K3_BUG, "the parent tree is not sealed");
+	return 0;
+}
+
+/* Takes the place of this chain in the list, so that nobody else begins it. */
+static int add_tree(struct imp *i, struct imp_tree *t, struct k3_err *e)
+{
+	K3_WITH_MONITOR(i->lock);
+	for (size_t k = 0; k < i->ntrees; k++)
+		if (!i->trees[k]->dropped && oci_digest_eq(&i->trees[k]->chain, &t->chain))
+			return k3_fail(e, K3_BUG, "this tree was begun already");
+	i->trees = k3_xgrow(i->trees, i->ntrees, &i->trees_cap, sizeof(struct imp_tree *));
+	i->trees[i->ntrees++] = t;
+	return 0;
+}
+
+static int open_parent(struct imp_tree *t, int *fd, struct k3_err *e)
+{
+	char path[IMP_PATH_MAX];
+
+	*fd = -1;
+	if (t->parent)
+		*fd = snap_rootfd(t->parent->snap);
+	if (!t->parent_id)
+		return 0;
+	snprintf(path, sizeof(path), IMP_SNAPSHOTS_DIR "/%" PRIu64, t->parent_id);
+	if (k3_open_dir(t->owner->rootfd, path, &t->parentfd, e)) {
+		/* Seen a moment ago: containerd has started since and removed it. */
+		if (e->code == K3_NOTFOUND)
+			e->code = K3_BUSY;
+		return -1;
+	}
+	*fd = t->parentfd;
+	return 0;
+}
+
+static struct imp_tree *new_tree(struct imp *i, const struct oci_digest *chain,
+				 const struct imp_tree_from *from)
+{
+	struct imp_tree *t = k3_xcalloc(1, sizeof(*t));
+
+	t->owner = i;
+	t->chain = *chain;
+	t->parentfd = -1;
+	if (from) {
+		t->parent = from->parent;
+		t->parent_id = from->parent_id;
+		t->parent_chain = from->parent ? from->parent->chain : from->parent_chain;
+	}
+	return t;
+}
+
+int imp_tree_begin(struct imp *i, const struct oci_digest *chain, const struct imp_tree_from *from,
+		   struct k3_cancel *cancel, struct imp_tree **out, struct k3_err *e)
+{
+	char name[IMP_PATH_MAX];
+	struct imp_tree *t;
+	int parentfd;
+
+	if (!i->write)
+		return k3_fail(e, K3_BUG, "root was not opened for writing");
+	if (check_parent(from, e))
+		return -1;
+	t = new_tree(i, chain, from);
+	if (add_tree(i, t, e)) {
+		free(t);
+		return -1;
+	}
+	imp_stage_name(chain, name);
+	if (open_parent(t, &parentfd, e) ||
+	    snap_begin(i->treesfd, name, parentfd, SNAP_HARDLINK, cancel, &t->snap, e)) {
+		imp_tree_drop(t);
+		return k3_wrap(e, "tree %s", name);
+	}
+	*out = t;
+	return 0;
+}
+
+int imp_tree_rootfd(const struct imp_tree *t)
+{
+	return snap_rootfd(t->snap);
+}
+
+bool imp_tree_is_shared(const struct imp_tree *t)
+{
+	return snap_is_shared(t->snap);
+}
+
+int imp_tree_seal(struct imp_tree *t, struct k3_err *e)
+{
+	char name[IMP_PATH_MAX];
+
+	imp_stage_name(&t->chain, name);
+	if (snap_seal(t->snap, &t->usage, e))
+		return k3_wrap(e, "tree %s", name);
+	k3_closep(&t->parentfd);
+	t->sealed = true;
+	return 0;
+}
+
+uint64_t imp_tree_bytes(const struct imp_tree *t)
+{
+	return t->usage.bytes;
+}
+
+void imp_tree_drop(struct imp_tree *t)
+{
+	snap_free(t->snap);
+	t->snap = NULL;
+	k3_closep(&t->parentfd);
+
+	K3_WITH_MONITOR(t->owner->lock);
+	t->dropped = true; /* last: until now its staging name is taken */
+}

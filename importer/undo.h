@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking back what a failed or cut-off commit has published. */
+#ifndef K3_IMPORTER_UNDO_H
+#define K3_IMPORTER_UNDO_H
+
+#include "importer/schema.h"
+
+/* How long a lock on the databases that another k3simg may hold is waited for. */
+#define IMP_PATIENCE_MS 5000
+
+/*
+ * The journal names the snapshots (number and key) that a commit is going to publish.  It is
+ * written when their numbers are reserved, so whatever bears them is ours, and removed when
+ * the commit has ended either way.
+ */
+K3_MUST int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n,
+			      struct k3_err *e);
+K3_MUST int imp_journal_remove(struct imp *i, struct k3_err *e);
+/*
+ * Removes the snapshots of a leftover journal that meta.db does not know: their records, and
+ * their directories by way of the staging directory.  Takes the database locks.
+ */
+K3_MUST int imp_recover(struct imp *i, struct k3_err *e);
+
+/* Moves placed blobs without a record and published trees back to staging.  Best effort,
+ * under the locks of d; native records are removed first. */
+void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n);
+
+#endif

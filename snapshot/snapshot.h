@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Native snapshot trees on disk: begin (empty or as a clone of a parent tree), fill, seal,
+ * publish.  Knows directories, not images and not databases.
+ *
+ * A tree lives in a staging directory until it is published by one rename; freeing an
+ * unpublished tree removes it.  Different trees may be used on different threads.
+ */
+#ifndef K3_SNAPSHOT_SNAPSHOT_H
+#define K3_SNAPSHOT_SNAPSHOT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/thread.h"
+
+/* The cheapest way a clone may share file content; it falls back towards SNAP_COPY by itself. */
+enum snap_share {
+	SNAP_HARDLINK, /* same inode: only if nobody ever edits either tree in place */
+	SNAP_REFLINK,  /* own inode, shared extents */
+	SNAP_COPY,
+};
+
+struct snap_tree;
+
+/* As containerd counts (continuity/fs DiskUsage): distinct inodes, st_blocks * 512. */
+struct snap_usage {
+	uint64_t inodes;
+	uint64_t bytes;
+};
+
+/*
+ * Makes stagedir/name (mode 0755, owner root) and opens it.
+ * parentfd = -1: empty.  Else: a copy of that tree with every attribute (type, mode, owner,
+ * mtime of all kinds of entries, xattrs, hard-link groups inside the tree); content shared
+ * as `share` allows, per file falling back on EMLINK, EXDEV, EPERM, EOPNOTSUPP.
+ * parentfd is borrowed and must stay unchanged while the clone is filled and sealed.
+ * A leftover of the same name is removed first.
+ */
+K3_MUST int snap_begin(int stagefd, const char *name, int parentfd, enum snap_share share,
+		       struct k3_cancel *cancel, struct snap_tree **out, struct k3_err *e);
+
+int snap_rootfd(const struct snap_tree *t); /* borrowed */
+/* True when inodes of the tree belong to another tree too (unpack_opts.shared). */
+bool snap_is_shared(const struct snap_tree *t);
+
+/*
+ * Counts what this tree adds: inodes that no other tree shares, plus all directories.
+ * Nothing may be written to the tree afterwards.
+ */
+K3_MUST int snap_seal(struct snap_tree *t, struct snap_usage *out, struct k3_err *e);
+
+/*
+ * Renames a sealed tree to destfd/name (never replaces).  Durability is the caller's: one
+ * syncfs for many trees before, one fsync of destfd after.
+ */
+K3_MUST int snap_publish(struct snap_tree *t, int destfd, const char *name, struct k3_err *e);
+
+/* NULL is a no-op.  An unpublished tree is removed (errors ignored: sweep gets it later). */
+void snap_free(struct snap_tree *t);
+
+#endif

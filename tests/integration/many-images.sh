@@ -1,0 +1,40 @@
+#!/bin/bash
+# From 1 to 2,000 images: bbolt's own checker accepts every database, and so
+# does containerd.
+# shellcheck source=tests/lib/all.sh
+. "$(dirname "$0")/../lib/all.sh"
+
+MANY_MAX=${MANY_MAX:-2000}
+registry_start -s "$(images_many "$MANY_MAX")/registry" -r
+root=$T/root
+meta=$root/io.containerd.metadata.v1.bolt/meta.db
+native=$root/io.containerd.snapshotter.v1.native/metadata.db
+done=0
+for upto in 1 2 10 100 500 "$MANY_MAX"; do
+    [ "$upto" -gt "$done" ] || continue
+    for ((i = 0; i < upto; i++)); do
+        printf '%s/many:%d\n' "$REGISTRY" "$i"
+    done >"$T/list"
+    start=$(now_ms)
+    check "preload of $upto images" "$K3SIMG" preload --root "$root" --pause none -f "$T/list"
+    printf '      %d ms, meta.db %d KiB, metadata.db %d KiB\n' $(($(now_ms) - start)) \
+        $(($(stat -c %s "$meta") >> 10)) $(($(stat -c %s "$native") >> 10))
+    check "bbolt's checker with $upto images" bbolt_check "$meta" "$native"
+    check_eq "list names $upto images" "$("$K3SIMG" list --root "$root" -o name | wc -l)" "$upto"
+    done=$upto
+done
+if ctd_start "$CTD_VERSION" "$root"; then
+    check_eq "containerd lists $MANY_MAX images" "$(cri images | grep -c '^  "id"')" "$MANY_MAX"
+    ctd_ctr ctd images rm --sync "$REGISTRY/many:7" >/dev/null
+    # shellcheck disable=SC2046,SC2086
+    check "containerd removes 200" cri rmi $(for ((i = 300; i < 500; i++)); do echo "$REGISTRY/many:$i"; done)
+    check "containerd pulls one back" cri pull "$REGISTRY/many:400"
+    ctd_stop
+else
+    fail "containerd starts"
+fi
+check "bbolt's checker after containerd" bbolt_check "$meta" "$native"
+check "preload of all again" "$K3SIMG" preload --root "$root" --pause none -f "$T/list"
+check "bbolt's checker at the end" bbolt_check "$meta" "$native"
+check_eq "list names all" "$("$K3SIMG" list --root "$root" -o name | wc -l)" "$MANY_MAX"
+finish

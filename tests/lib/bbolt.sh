@@ -1,0 +1,18 @@
+# shellcheck shell=bash
+# bbolt's own checker, built once from Debian's source of bbolt.
+# Source common.sh and install.sh first.
+
+_bbolt_build() {
+    # shellcheck disable=SC2086
+    install_packages $BBOLT_PACKAGES &&
+        GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$1/cache HOME=$1 \
+            go build -o "$1/bboltcheck" "$LIB/bboltcheck/main.go" &&
+        chmod -R u+w "$1/cache" && rm -rf -- "$1/cache"
+}
+
+# bbolt_check FILE...: Tx.Check of every file, then one update of it on a copy.
+bbolt_check() {
+    local tool
+    tool=$(cached "bboltcheck-$(sha256sum <"$LIB/bboltcheck/main.go" | cut -c1-12)" _bbolt_build) &&
+        "$tool/bboltcheck" "$@"
+}

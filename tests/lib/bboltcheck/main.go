@@ -1,0 +1,115 @@
+// bboltcheck FILE...: let bbolt itself check database files, then change a
+// copy of each (delete and write in every bucket) and check that again.
+package main
+
+import (
+	"fmt"
+	"io/ioutil"
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+func check(db *bolt.DB, name string) (bad bool) {
+	err := db.View(func(tx *bolt.Tx) error {
+		for err := range tx.Check() {
+			fmt.Printf("%s: %v\n", name, err)
+			bad = true
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Printf("%s: %v\n", name, err)
+		bad = true
+	}
+	return bad
+}
+
+// touch deletes every third plain key, changes the others' length and adds new ones.
+func touch(b *bolt.Bucket, depth int) error {
+	var plain, nested [][]byte
+	err := b.ForEach(func(k, v []byte) error {
+		key := append([]byte(nil), k...)
+		if v == nil {
+			nested = append(nested, key)
+		} else {
+			plain = append(plain, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, k := range plain {
+		if i%3 == 0 {
+			err = b.Delete(k)
+		} else {
+			err = b.Put(k, append([]byte("changed "), make([]byte, i%300)...))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := 0; i < 3; i++ {
+		if err := b.Put([]byte(fmt.Sprintf("new %d", i)), make([]byte, 100*i)); err != nil {
+			return err
+		}
+	}
+	for i, k := range nested {
+		if depth > 2 && i%5 == 4 {
+			err = b.DeleteBucket(k)
+		} else {
+			err = touch(b.Bucket(k), depth+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func one(name string) bool {
+	data, err := ioutil.ReadFile(name)
+	if err != nil {
+		fmt.Println(err)
+		return true
+	}
+	copied, err := ioutil.TempFile("", "bboltcheck")
+	if err != nil {
+		fmt.Println(err)
+		return true
+	}
+	defer os.Remove(copied.Name())
+	if _, err := copied.Write(data); err != nil {
+		fmt.Println(err)
+		return true
+	}
+	copied.Close()
+	db, err := bolt.Open(copied.Name(), 0600, nil)
+	if err != nil {
+		fmt.Printf("%s: %v\n", name, err)
+		return true
+	}
+	defer db.Close()
+	if check(db, name) {
+		return true
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(k []byte, b *bolt.Bucket) error { return touch(b, 0) })
+	})
+	if err != nil {
+		fmt.Printf("%s: update: %v\n", name, err)
+		return true
+	}
+	return check(db, name+" after an update")
+}
+
+func main() {
+	status := 0
+	for _, name := range os.Args[1:] {
+		if one(name) {
+			status = 1
+		}
+	}
+	os.Exit(status)
+}

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# What the build and the testbed need from Debian, and one function that
+# installs it.  Works on a minimal Debian 12 as root.
+
+BUILD_PACKAGES="gcc libc6-dev make pkg-config libarchive-dev zlib1g-dev
+    libisal-dev libzstd-dev libssl-dev libjansson-dev libcurl4-openssl-dev"
+
+# The demo runs on these alone.
+DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
+    busybox-static python3 python3-grpcio curl procps zstd ca-certificates"
+
+TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl"
+
+# Only to build bbolt's own checker, once (lib/bbolt.sh).
+BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
+
+export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BBOLT_PACKAGES
+
+# install_packages NAME...: nothing happens if all of them are there.
+install_packages() {
+    local missing="" p log status=0 policy=/usr/sbin/policy-rc.d
+    for p in "$@"; do
+        case $(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null) in
+        ii*) ;;
+        *) missing="$missing $p" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "install: root is needed to install:$missing" >&2
+        return 1
+    fi
+    log=$(mktemp) || return 1
+    # Debian starts services at install; we run our own.
+    if [ -e "$policy" ]; then
+        policy=""
+    else
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    # shellcheck disable=SC2086
+    {
+        apt-get -q -o DPkg::Lock::Timeout=600 update &&
+            DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+                -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \
+                --no-install-recommends install $missing
+    } >"$log" 2>&1 </dev/null || status=$?
+    [ -z "$policy" ] || rm -f "$policy"
+    if [ "$status" != 0 ]; then
+        tail -n 15 "$log" >&2
+        echo "install: apt-get could not install:$missing" >&2
+    fi
+    rm -f "$log"
+    return "$status"
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes to file-system changes: decompresses one layer, verifies its diff ID and applies
+ * its tar entries below a root directory.
+ *
+ * Rules: containerd's (pkg/archive/tar.go, core/diff/apply); deviations are listed in
+ * docs/unpack.md.  The layer is hostile: no path leaves the root, whatever symlinks it or
+ * earlier layers contain, and nothing outside the root is opened, changed or created.
+ *
+ * Stateless; calls on different roots may run on different threads.  While a call runs nobody
+ * else may change its tree.  At most 40 descriptors and, besides the zstd window, about
+ * 2 MiB plus 16 bytes per entry are used.
+ */
+#ifndef K3_UNPACK_UNPACK_H
+#define K3_UNPACK_UNPACK_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/thread.h"
+#include "oci/oci.h"
+
+/*
+ * Where the compressed bytes come from.  next: *n = 0 is the end of the blob; *p stays valid
+ * until the next call.  May block.  Called by one thread at a time, never after it said end
+ * or failed, and not after unpack_layer returned; but that thread is not always the caller's
+ * (a second one decodes ahead unless opts.one_thread).
+ */
+struct unpack_src {
+	int (*next)(void *arg, const uint8_t **p, size_t *n, struct k3_err *e);
+	void *arg;
+};
+
+/* Each has a reason at UNPACK_LIMITS_DEFAULT (unpack/limits.c). */
+struct unpack_limits {
+	uint64_t bytes;           /* of the decompressed stream */
+	uint64_t entries;         /* tar entries */
+	uint32_t pax_bytes;       /* one PAX header block, GNU long name or link */
+	uint32_t xattr_bytes;     /* all xattrs of one entry */
+	uint32_t path_bytes;      /* one entry name or link target */
+	uint32_t zstd_window_log; /* largest zstd window, as a power of two: bounds memory */
+};
+
+extern const struct unpack_limits unpack_limits_default;
+
+/* What a file system refused; the entry itself was written without it. */
+enum unpack_loss_kind {
+	UNPACK_LOSS_XATTR,  /* ENOTSUP, or EPERM for user.* on special files; all trusted.* */
+	UNPACK_LOSS_DEVICE, /* mknod refused (user namespace, gVisor) */
+	UNPACK_LOSS_OWNER,  /* chown refused; only with lenient_owner */
+};
+
+struct unpack_opts {
+	struct unpack_limits limits;
+	/*
+	 * The tree shares inodes with another tree (hard-link clone): never change an inode
+	 * that was there before this call, replace it instead (copy-up).
+	 */
+	bool shared;
+	bool lenient_owner;       /* EPERM of chown and mknod is a loss, not an error */
+	bool no_openat2;          /* force the component-by-component resolver (tests, gVisor) */
+	bool one_thread;          /* decode and hash on the calling thread, not beside it */
+	bool no_isal;             /* gzip by zlib even where ISA-L is built in (tests) */
+	struct k3_cancel *cancel; /* may be NULL */
+	/* Both are called on the thread that called unpack_layer. */
+	/* Called for each loss; may be NULL (losses are still counted).  Strings are borrowed. */
+	void (*on_loss)(void *arg, enum unpack_loss_kind kind, const char *path, const char *what,
+			int errnum);
+	/* Called every megabyte or so of decompressed bytes with the total so far; may be NULL. */
+	void (*on_progress)(void *arg, uint64_t bytes);
+	void *arg;
+};
+
+struct unpack_stats {
+	uint64_t bytes;   /* decompressed */
+	uint64_t entries; /* applied, whiteouts included */
+	uint64_t losses;
+};
+
+/*
+ * Applies one layer to the tree at rootfd (a directory opened for reading).
+ * media: decides how the stream is decoded (containerd-store 10.1: OCI …tar is never
+ * decompressed, docker's is found by magic).  *diff_id is what the whole decompressed stream must
+ * hash to; NULL skips the comparison.  got (may be NULL) receives the digest found (sha256 unless
+ * diff_id says otherwise).
+ * The source is read to its end even when the archive ends earlier.
+ * After a failure the tree is in an undefined state but still confined: remove it.
+ * K3_FORMAT, K3_UNSAFE, K3_LIMIT, K3_UNSUPPORTED, K3_DIGEST, K3_NOSPC, K3_IO, K3_CANCELLED,
+ * and whatever the source returns.
+ */
+K3_MUST int unpack_layer(int rootfd, enum oci_media media, struct unpack_src src,
+			 const struct unpack_opts *o, const struct oci_digest *diff_id,
+			 struct oci_digest *got, struct unpack_stats *stats, struct k3_err *e);
+
+#endif
