@@ -13,6 +13,8 @@
 # flags never mix.  ISAL=0 builds without ISA-L (zlib inflates instead).
 
 O ?= build
+# Q= shows the whole command lines.
+Q ?= @
 V ?= release
 PREFIX ?= /usr/local
 FUZZ_S ?= 60
@@ -85,18 +87,20 @@ $(O)/k3simg: $(B)/k3simg FORCE
 	@cmp -s $< $@ || { cp $< $@.new && mv $@.new $@; }
 
 $(B)/k3simg: $(call obj,$(CLI_SRC)) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
 # The byte-level folders are held to explicit conversions.
 $(B)/bolt/%.o $(B)/unpack/%.o: ALL_CFLAGS += -Wconversion
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '  CC    $<'
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Rewritten only when compiler or flags change, so that everything then rebuilds.
 $(B)/flags: FORCE
@@ -105,13 +109,16 @@ $(B)/flags: FORCE
 		echo '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
 
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(call obj,$(UNIT_LIB_SRC)) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(REPLAY_BIN): $(B)/%-replay: $(B)/%.o $(B)/tests/fuzz/replay.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(FUZZ_BIN): $(B)/%-fuzz: $(B)/%.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 check: all $(UNIT_BIN) $(REPLAY_BIN)
 	@tests/run-check $(B) $(UNIT_BIN) $(REPLAY_BIN)

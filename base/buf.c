@@ -9,7 +9,7 @@
 
 int k3_buf_reserve(struct k3_buf *b, size_t n, struct k3_err *e)
 {
-	if (n > b->max - b->len)
+	if (n > b->max - b->len || n == SIZE_MAX - b->len)
 		return k3_fail(e, K3_LIMIT, "more than the limit of %zu bytes", b->max);
 	size_t need = b->len + n + 1;
 
@@ -19,7 +19,7 @@ int k3_buf_reserve(struct k3_buf *b, size_t n, struct k3_err *e)
 
 	while (cap < need)
 		cap = cap < SIZE_MAX / 2 ? 2 * cap : need;
-	if (cap > b->max + 1)
+	if (cap - 1 > b->max)
 		cap = b->max + 1;
 	uint8_t *p = realloc(b->p, cap);
 

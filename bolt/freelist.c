@@ -108,7 +108,10 @@ int bolt_space_init(struct bolt_space *s, struct bolt_txn *t, struct k3_err *e)
 	struct bolt_freelist fl;
 	uint64_t end = t->meta.high_water;
 
-	*s = (struct bolt_space){ .high_water = end, .single = 2, .run = 2 };
+	*s = (struct bolt_space){ .high_water = end,
+				  .max = bolt_meta_pages_max(&t->meta),
+				  .single = 2,
+				  .run = 2 };
 	if (bolt_freelist_read(t, &fl, e) || bolt_pageset_init(&s->free, end, e))
 		return -1;
 	if (end * t->meta.page_size <= BOLT_WALK_BYTES)
@@ -164,9 +167,9 @@ int bolt_space_take(struct bolt_space *s, uint64_t n, uint64_t *id, struct k3_er
 			bolt_pageset_remove(&s->free, *id + i);
 		return 0;
 	}
-	if (n > BOLT_PAGES_MAX - s->high_water)
+	if (n > s->max - s->high_water)
 		return k3_fail(e, K3_LIMIT, "the database would have more than %" PRIu64 " pages",
-			       BOLT_PAGES_MAX);
+			       s->max);
 	*id = s->high_water;
 	s->high_water += n;
 	return 0;

@@ -124,11 +124,18 @@ static int probe_second(int fd, struct bolt_meta *m, enum verdict *v, struct k3_
 	return 0;
 }
 
+uint64_t bolt_meta_pages_max(const struct bolt_meta *m)
+{
+	uint64_t n = BOLT_BYTES_MAX / m->page_size;
+
+	return n < BOLT_PAGES_MAX ? n : BOLT_PAGES_MAX;
+}
+
 static int check_numbers(const struct bolt_meta *m, uint64_t file_size, struct k3_err *e)
 {
-	if (m->high_water > BOLT_PAGES_MAX)
+	if (m->high_water > bolt_meta_pages_max(m))
 		return k3_fail(e, K3_LIMIT, "%" PRIu64 " pages are more than the limit of %" PRIu64,
-			       m->high_water, BOLT_PAGES_MAX);
+			       m->high_water, bolt_meta_pages_max(m));
 	if (m->root < 2 || m->root >= m->high_water)
 		return k3_fail(e, K3_STORE,
 			       "meta page %u names root page %" PRIu64 " of %" PRIu64 " pages",

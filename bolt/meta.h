@@ -12,8 +12,9 @@
 #define BOLT_PAGE_SIZE_MIN 1024u
 #define BOLT_PAGE_SIZE_MAX (1024u << 14) /* where bbolt stops looking for meta page 1 */
 #define BOLT_NEW_PAGES 4u                /* two metas, freelist, root leaf */
-/* 256 GiB at 4096 bytes.  Bounds our one byte per page, and what a commit may ftruncate to. */
-#define BOLT_PAGES_MAX (UINT64_C(1) << 26)
+/* Bound our one byte per page, what a commit may ftruncate to, and what is mapped. */
+#define BOLT_PAGES_MAX (UINT64_C(1) << 26) /* 256 GiB at 4096 bytes */
+#define BOLT_BYTES_MAX (UINT64_C(1) << 40)
 
 struct bolt_meta {
 	uint32_t page_size;
@@ -30,6 +31,9 @@ struct bolt_meta {
  * K3_STORE: not a database, no valid meta, unknown version, impossible numbers.
  */
 K3_MUST int bolt_meta_load(int fd, uint64_t file_size, struct bolt_meta *out, struct k3_err *e);
+
+/* How many pages a file may have. */
+uint64_t bolt_meta_pages_max(const struct bolt_meta *m);
 
 /* Writes page header and meta to p (BOLT_META_BYTES), for page m->slot. */
 void bolt_meta_encode(const struct bolt_meta *m, uint8_t *p);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "fetch/retry.h"
@@ -20,8 +21,27 @@ static const char *first_str(const struct k3_json *obj, const char *const *keys)
 	return NULL;
 }
 
+static void set_words(const char *words, const char *secret, char out[WORDS_MAX])
+{
+	if (words && !(secret && strstr(words, secret)))
+		k3_escape(out, WORDS_MAX, words);
+}
+
+/* The first line of a plain text, as Go's servers write. */
+static void find_plain_words(struct k3_buf *note, const char *type, const char *secret,
+			     char out[WORDS_MAX])
+{
+	char *text = (char *)note->p;
+
+	if (!type || strncasecmp(type, "text/plain", 10) != 0)
+		return;
+	text[strcspn(text, "\r\n")] = '\0';
+	set_words(text, secret, out);
+}
+
 /* The registry's own words: distribution-spec errors[], or what token services write. */
-static void find_words(const struct k3_buf *note, char out[WORDS_MAX])
+static void find_words(struct k3_buf *note, const char *type, const char *secret,
+		       char out[WORDS_MAX])
 {
 	static const char *const message_keys[] = { "message", "code", NULL };
 	static const char *const token_keys[] = { "error_description", "details", "message",
@@ -30,15 +50,18 @@ static void find_words(const struct k3_buf *note, char out[WORDS_MAX])
 	struct k3_err ignored;
 
 	out[0] = '\0';
-	if (!note->len || k3_json_parse(note->p, note->len, &doc, &ignored))
+	if (!note->len)
 		return;
+	if (k3_json_parse(note->p, note->len, &doc, &ignored)) {
+		find_plain_words(note, type, secret, out);
+		return;
+	}
 	const struct k3_json *root = k3_json_root(doc);
 	const char *words = first_str(k3_json_at(k3_json_get(root, "errors"), 0), message_keys);
 
 	if (!words)
 		words = first_str(root, token_keys);
-	if (words)
-		k3_escape(out, WORDS_MAX, words);
+	set_words(words, secret, out);
 }
 
 static bool is_retryable(unsigned status)
@@ -63,22 +86,21 @@ int answer_fail(struct fetch_session *s, const struct outcome *o, const char *wh
 	enum k3_code code = code_of(status);
 	char words[WORDS_MAX];
 
-	find_words(&s->note, words);
-	if (secret && strstr(words, secret))
-		words[0] = '\0';
+	find_words(&s->note, http_field(o->head, "Content-Type", 0), secret, words);
 	const char *colon = words[0] ? ": " : "";
 
 	if (code == K3_NOTFOUND)
-		return k3_fail(e, code, "%s has no %s (HTTP %u%s%s)", o->origin, what, status, colon,
-			       words);
+		return k3_fail(e, code, "%s has no %s (HTTP %u%s%s)", o->origin, what, status,
+			       colon, words);
 	k3_fail(e, code, "%s %s with HTTP %u%s%s", o->origin,
 		code == K3_AUTH ? "refused access" : "answered", status, colon, words);
 	if (status == 429)
-		k3_hint(e, "the registry limits the rate of downloads: wait, or log in with --creds "
-			   "for a higher limit");
+		k3_hint(e,
+			"the registry limits the rate of downloads: wait, or log in with --creds "
+			"for a higher limit");
 	e->retry = is_retryable(status);
 	if (e->retry)
-		s->retry_after_ms =
-			retry_after_ms(http_field(o->head, "Retry-After", 0), time(NULL));
+		s->retry_after_ms = retry_after_ms(http_field(o->head, "Retry-After", 0),
+						   time(NULL));
 	return -1;
 }

@@ -35,7 +35,7 @@ void auth_forgetp(char **value)
 static struct auth_token *find_token(struct fetch *f, const char *host, const char *repo)
 {
 	for (struct auth_token *t = f->tokens; t; t = t->next)
-		if (!strcmp(t->host, host) && (!*t->repo || !strcmp(t->repo, repo)))
+		if (!strcmp(t->host, host) && !strcmp(t->repo, repo))
 			return t;
 	return NULL;
 }
@@ -43,8 +43,10 @@ static struct auth_token *find_token(struct fetch *f, const char *host, const ch
 char *auth_known(struct fetch *f, const struct oci_ref *r)
 {
 	K3_WITH_MONITOR(f->monitor);
-	struct auth_token *t = find_token(f, r->host, r->repo);
+	const struct auth_token *t = find_token(f, r->host, r->repo);
 
+	if (!t)
+		t = find_token(f, r->host, "");
 	if (!t || (t->until_ms && k3_now_ms() >= t->until_ms))
 		return NULL;
 	return k3_xstrdup(t->value);
@@ -244,8 +246,10 @@ static int choose(struct fetch_session *s, const struct oci_ref *r, const char *
 	struct credential who __attribute__((cleanup(credential_release))) = { 0 };
 
 	if (!c->bearer && !c->basic)
-		return k3_fail(e, K3_AUTH, "%s refused access and offers no way to log in that we "
-			       "know", origin);
+		return k3_fail(e, K3_AUTH,
+			       "%s refused access and offers no way to log in that we "
+			       "know",
+			       origin);
 	if (credentials_find(&s->f->o, r->host, r->repo, &who, e))
 		return -1;
 	if (c->bearer)
@@ -272,11 +276,14 @@ void auth_hint(const struct fetch *f, const struct oci_ref *r, struct k3_err *e)
 	if (credentials_find(&f->o, r->host, r->repo, &who, &ignored))
 		return;
 	if (who.source)
-		k3_hint(e, "%s may not exist, or the credentials of %s lack the right to pull it",
-			r->repo, who.source);
+		k3_hint(e,
+			"the credentials of %s are wrong or may not pull it, or it does not exist",
+			who.source);
 	else if (who.note)
 		k3_hint(e, "%s; use --creds USER:PASSWORD", who.note);
 	else
-		k3_hint(e, "it does not exist or needs credentials: k3simg preload --creds "
-			   "USER:PASSWORD, or docker login %s", r->host);
+		k3_hint(e,
+			"it does not exist or needs credentials: k3simg preload --creds "
+			"USER:PASSWORD, or docker login %s",
+			r->host);
 }

@@ -224,7 +224,8 @@ static int read_entry(const struct k3_json *v, struct credential *out, struct k3
 
 		if (!pair || !strchr(pair, ':')) {
 			wipe(&pair);
-			return k3_fail(e, K3_FORMAT, "an \"auth\" is not the base64 of user:password");
+			return k3_fail(e, K3_FORMAT,
+				       "an \"auth\" is not the base64 of user:password");
 		}
 		split_pair(pair, out);
 		wipe(&pair);

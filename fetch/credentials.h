@@ -10,8 +10,8 @@
 
 struct credential {
 	char *user, *password; /* both or none */
-	char *identity;	       /* OAuth2 refresh token, or NULL */
-	char *source;	       /* where it is from, for messages; NULL = none found */
+	char *identity;        /* OAuth2 refresh token, or NULL */
+	char *source;          /* where it is from, for messages; NULL = none found */
 	/* why nothing was found although something is there, for a hint; or NULL */
 	char *note;
 };

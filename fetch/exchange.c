@@ -103,8 +103,10 @@ int exchange_run(struct fetch_session *s, const struct exchange *x, struct outco
 		return -1;
 	memcpy(o->origin, first, sizeof(first));
 	for (int hops = 0; hops <= FETCH_REDIRECTS_MAX; hops++) {
-		if (run_hop(s, x, url, o, e))
+		if (run_hop(s, x, url, o, e)) {
+			o->not_tls = !hops && http_fault(s->http) == HTTP_FAULT_NOT_TLS;
 			return -1;
+		}
 		if (!is_redirect(o->head->status))
 			return 0;
 		if (next_url(s, x, o, &url, e))

@@ -16,14 +16,15 @@ struct exchange {
 };
 
 struct outcome {
-	const struct http_head *head;	/* valid until the session's next exchange */
-	char origin[HTTP_ORIGIN_MAX];	/* who answered in the end */
-	bool crossed;			/* another origin than the one asked */
+	const struct http_head *head; /* valid until the session's next exchange, or NULL */
+	char origin[HTTP_ORIGIN_MAX]; /* who answered in the end */
+	bool crossed;                 /* another origin than the one asked */
+	bool not_tls;                 /* failed because the one asked speaks no TLS */
 };
 
 /*
  * 0 whatever the last status is.  K3_PROTO for a bad or forbidden redirect or too many,
- * else as http_run.  *o is filled on 0; origin and crossed always.
+ * else as http_run.  *o is filled on failure too, as far as it came.
  */
 K3_MUST int exchange_run(struct fetch_session *s, const struct exchange *x, struct outcome *o,
 			 struct k3_err *e);

@@ -13,7 +13,7 @@
 
 #define RECEIVE_BUFFER (256L << 10)
 #define CONNECTIONS_MAX 4L /* registry, token service, blob storage, one spare */
-#define POLL_MS 100	   /* how long a cancelled call may go on */
+#define POLL_MS 100        /* how long a cancelled call may go on */
 #define ISSUER_MAX 160
 #define ISSUER_MS 5000L
 
@@ -29,7 +29,7 @@ struct http {
 	const struct http_req *rq;
 	uint64_t head_bytes;
 	uint64_t last_ms; /* when the last byte came */
-	bool sent;	  /* connected and asked: the stall timer runs */
+	bool sent;        /* connected and asked: the stall timer runs */
 	bool head_done;
 	int stop; /* what a sink returned */
 	struct k3_err stop_err;
@@ -355,7 +355,6 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 	case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: "HTTP/0.9" */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
-	case CURLE_TOO_LARGE:
 		return k3_fail(e, K3_PROTO, "%s does not answer in HTTP: %s", h->origin, why);
 	case CURLE_URL_MALFORMAT:
 		return k3_fail(e, K3_PROTO, "bad URL for %s: %s", h->origin, why);

@@ -13,9 +13,9 @@
 #include "base/err.h"
 #include "base/thread.h"
 
-#define HTTP_ORIGIN_MAX 320	 /* "https://<host of 255>:<port>" with the NUL */
+#define HTTP_ORIGIN_MAX 320       /* "https://<host of 255>:<port>" with the NUL */
 #define HTTP_HEAD_MAX (64u << 10) /* bytes of all header fields of one answer */
-#define HTTP_URL_MAX (16u << 10) /* signed storage URLs have been seen with 4 KiB */
+#define HTTP_URL_MAX (16u << 10)  /* signed storage URLs have been seen with 4 KiB */
 
 /* Returned by a sink that has seen enough: ends the exchange without an error. */
 #define HTTP_ENOUGH 1
@@ -24,7 +24,7 @@
 enum http_fault {
 	HTTP_FAULT_NONE,
 	HTTP_FAULT_UNREACHABLE, /* refused, unroutable or unknown host: known at once */
-	HTTP_FAULT_NOT_TLS,	/* the peer does not speak TLS */
+	HTTP_FAULT_NOT_TLS,     /* the peer does not speak TLS */
 	HTTP_FAULT_OTHER,
 };
 
@@ -44,9 +44,9 @@ typedef int http_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
 struct http_req {
 	const char *url;
 	const char *authorization; /* the field's value, or NULL */
-	const char *accept;	   /* or NULL */
-	const char *form;	   /* makes it a POST of this urlencoded form */
-	uint64_t range_from;	   /* 0 = the whole */
+	const char *accept;        /* or NULL */
+	const char *form;          /* makes it a POST of this urlencoded form */
+	uint64_t range_from;       /* 0 = the whole */
 	bool head;
 	http_head_fn *on_head; /* once, before any data; 0, -1 or HTTP_ENOUGH */
 	http_data_fn *on_data; /* the same */
@@ -58,7 +58,7 @@ struct http_opts {
 	struct k3_cancel *cancel;
 	unsigned connect_ms, stall_ms;
 	const struct k3_buf *ca; /* PEM instead of the system's bundle, or NULL; shared */
-	const char *ca_dir;	 /* instead of the system's directory, or NULL */
+	const char *ca_dir;      /* instead of the system's directory, or NULL */
 };
 
 struct http;

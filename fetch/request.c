@@ -111,31 +111,32 @@ int request_try(struct fetch_session *s, const struct oci_ref *r, const struct r
 {
 	bool plain = speaks_plain(s->f, r->host);
 	K3_AUTO_FREE char *url = make_url(r, q, plain);
-	struct k3_err first;
+	int rc = try_url(s, r, q, url, o, e);
 
-	if (!try_url(s, r, q, url, o, &first))
-		return 0;
-	/* o->origin is the asked one here unless a redirect or a token service failed */
-	if (plain || http_fault(s->http) != HTTP_FAULT_NOT_TLS ||
-	    !http_origin_is_loopback(o->origin) || strncmp(url, o->origin, strlen(o->origin)) != 0) {
+	if (!rc || plain || !o->not_tls || !http_origin_is_loopback(o->origin))
+		return rc;
+	struct k3_err first = *e;
+
+	free(url);
+	url = make_url(r, q, true);
+	rc = try_url(s, r, q, url, o, e);
+	if (o->head && o->head->status == 400) {
+		/* it does speak TLS and had only dropped the connection */
 		*e = first;
 		return -1;
 	}
-	free(url);
-	url = make_url(r, q, true);
-	if (try_url(s, r, q, url, o, e))
-		return -1;
-	remember_plain(s->f, r->host);
-	return 0;
+	if (o->head && o->head->status)
+		remember_plain(s->f, r->host);
+	return rc;
 }
 
-int request_refuse_html(const struct http_head *h, struct k3_err *e)
+int request_refuse_html(const struct outcome *o, const struct http_head *h, struct k3_err *e)
 {
 	const char *type = http_field(h, "Content-Type", 0);
 
 	if (!type || strncasecmp(type, "text/html", 9) != 0)
 		return 0;
-	k3_fail(e, K3_PROTO, "the answer is a web page");
+	k3_fail(e, K3_PROTO, "%s answered with a web page", o->origin);
 	return k3_hint(e, "something that is no registry answers there: a login page, a proxy, or "
 			  "a wrong port?");
 }

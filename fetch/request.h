@@ -25,6 +25,7 @@ K3_MUST int request_try(struct fetch_session *s, const struct oci_ref *r, const 
 			struct outcome *o, struct k3_err *e);
 
 /* Fails when the answer is a web page, which no registry sends: a proxy or a wrong host. */
-K3_MUST int request_refuse_html(const struct http_head *h, struct k3_err *e);
+K3_MUST int request_refuse_html(const struct outcome *o, const struct http_head *h,
+				struct k3_err *e);
 
 #endif

@@ -15,7 +15,7 @@ struct retry {
 	struct fetch_session *s;
 	const char *what; /* for on_retry */
 	unsigned failed;  /* tries since the last progress */
-	bool reached;	  /* the host has been heard of */
+	bool reached;     /* the host has been heard of */
 };
 
 /* Called after a failed try with its error: 0 = waited, try again; -1 = give up with *e. */

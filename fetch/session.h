@@ -15,7 +15,7 @@
 struct auth_token {
 	struct auth_token *next;
 	char *host, *repo; /* repo "" = all of them (Basic) */
-	char *value;	   /* "Bearer …" or "Basic …" */
+	char *value;       /* "Bearer …" or "Basic …" */
 	uint64_t until_ms; /* monotonic; 0 = for ever */
 };
 
@@ -28,9 +28,9 @@ struct fetch {
 	struct fetch_opts o; /* strings are ours, zeros replaced by the defaults */
 	struct k3_buf ca;    /* --ca-file and the system's bundle; used when not empty */
 	bool ca_loaded;
-	const char *ca_dir;		/* SSL_CERT_DIR */
-	struct k3_monitor *monitor;	/* guards all below, and ca */
-	struct auth_token *tokens;	/* kept until the end */
+	const char *ca_dir;             /* SSL_CERT_DIR */
+	struct k3_monitor *monitor;     /* guards all below, and ca */
+	struct auth_token *tokens;      /* kept until the end */
 	struct plain_host *plain_hosts; /* loopback registries found to speak no TLS */
 };
 

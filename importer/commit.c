@@ -217,20 +217,6 @@ static int commit_meta(struct commit *c, struct k3_err *e)
 	return bolt_commit(m.t, e);
 }
 
-/* Images whose snapshot this commit has made. */
-static void mark_unpacked(struct imp *i)
-{
-	for (size_t k = 0; k < i->nimages; k++) {
-		const struct oci_image *img = i->images[k]->img;
-
-		for (size_t t = 0; img->nlayers && t < i->ntrees; t++)
-			if (i->trees[t]->published &&
-			    oci_digest_eq(&i->trees[t]->chain,
-					  &img->layers[img->nlayers - 1].chain_id))
-				i->images[k]->changed = true;
-	}
-}
-
 static int run(struct commit *c, struct k3_err *e)
 {
 	if (step(c->i, IMP_STEP_LOCKED, e) || verify(c, e) || step(c->i, IMP_STEP_VERIFIED, e) ||
@@ -243,6 +229,7 @@ static int run(struct commit *c, struct k3_err *e)
 int imp_commit(struct imp *i, struct k3_err *e)
 {
 	struct commit c = { .i = i };
+	struct k3_err ignored;
 	struct timespec now;
 	int rc;
 
@@ -261,8 +248,9 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	imp_plan_release(&c.plan);
 	if (rc)
 		return k3_wrap(e, "%s", i->root);
-	mark_unpacked(i);
-	if (i->step)
-		return step(i, IMP_STEP_META_COMMITTED, e);
-	return imp_journal_remove(i, e);
+	if (step(i, IMP_STEP_META_COMMITTED, e))
+		return -1;
+	/* If it stays, the next run finds nothing in it to be taken back. */
+	(void)!imp_journal_remove(i, &ignored);
+	return 0;
 }

@@ -69,12 +69,17 @@ static int blob_open(struct imp *i, const struct oci_desc *d, struct imp_blob **
 	b = k3_xcalloc(1, sizeof(*b));
 	b->owner = i;
 	b->desc = *d;
+	b->fd = -1;
 	b->hash = k3_hash_new(d->digest.alg);
 	imp_stage_name(&d->digest, b->name);
 	snprintf(b->part, sizeof(b->part), "%s.part", b->name);
 	/* Complete, but by an earlier run: not trusted before it is hashed again. */
-	if (!renameat(i->blobsfd, b->name, i->blobsfd, b->part))
-		fchmodat(i->blobsfd, b->part, 0600, 0);
+	if (!renameat(i->blobsfd, b->name, i->blobsfd, b->part) &&
+	    fchmodat(i->blobsfd, b->part, 0600, 0)) {
+		k3_fail_sys(e, errno, "cannot set the mode of %s", b->part);
+		blob_free(b);
+		return -1;
+	}
 	b->fd = openat(i->blobsfd, b->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (b->fd < 0) {
 		k3_fail_sys(e, errno, "cannot open the staging file of %s", b->name);

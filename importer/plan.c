@@ -150,6 +150,7 @@ static int choose_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e
 		tree = n ? bsearch(&want, usable, n, sizeof(struct imp_tree *), tree_cmp) : NULL;
 		if (!tree)
 			return gone(e, "snapshot", &key.chain);
+		v->i->images[k]->changed = true;
 		if (choose_branch(v, p, *tree, e))
 			return -1;
 	}

@@ -124,6 +124,8 @@ uint64_t imp_tree_bytes(const struct imp_tree *t)
 
 void imp_tree_drop(struct imp_tree *t)
 {
+	if (!t)
+		return;
 	snap_free(t->snap);
 	t->snap = NULL;
 	k3_closep(&t->parentfd);

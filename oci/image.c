@@ -43,10 +43,8 @@ int oci_manifest_config(const void *json, size_t n, struct oci_desc *config, str
 	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
 
 	if (oci_json_open(json, n, &doc, e))
-		return k3_wrap(e, "manifest");
-	if (read_config_desc(k3_json_root(doc), config, e))
-		return k3_wrap(e, "manifest");
-	return 0;
+		return -1;
+	return read_config_desc(k3_json_root(doc), config, e);
 }
 
 static int read_layer(const struct k3_json *v, size_t i, struct oci_desc *out, struct k3_err *e)

@@ -230,7 +230,7 @@ struct oci_doc {
 
 /* indexes on the way down, and the manifest */
 #define OCI_DOCS_MAX (OCI_INDEX_DEPTH_MAX + 1)
-/* Documents read for one image: an index of indexes without platforms is searched, but not for ever. */
+/* Documents read for one image: indexes without platforms are searched, but not for ever. */
 #define OCI_LOOKUPS_MAX 64u
 
 /* All that a container runtime reads of an image, outermost document first. */

@@ -59,7 +59,7 @@ enum pl_event_kind {
 	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
 	PL_EV_LOSS,     /* image: text: path and what was refused */
 	PL_EV_WAITING,  /* another k3simg works on this root */
-	PL_EV_COMMIT,   /* everything is whole: flushing and writing the databases */
+	PL_EV_COMMIT,   /* everything is whole: new trees and blobs go to disk */
 };
 
 enum pl_phase {

@@ -157,13 +157,12 @@ static void resolve_all(struct run *r)
 static void transfer_and_build(struct run *r)
 {
 	struct worker w[PL_TRANSFERS + PL_BUILDERS];
-	size_t missing = 0;
 
 	for (size_t i = 0; i < r->nblobs; i++) {
 		struct blob *b = r->blobs[i];
 
 		if (!b->stored) {
-			missing++;
+			r->nfetched++;
 			continue;
 		}
 		b->state = JOB_DONE;
@@ -174,7 +173,7 @@ static void transfer_and_build(struct run *r)
 		run_check_whole_locked(r, &r->images[i]);
 	}
 	/* Transfers first: were threads to run out, everything is fetched before it is built. */
-	size_t n = add_workers(r, w, 0, at_most(missing, PL_TRANSFERS), transfer_worker);
+	size_t n = add_workers(r, w, 0, at_most(r->nfetched, PL_TRANSFERS), transfer_worker);
 
 	n = add_workers(r, w, n, at_most(r->ntrees, PL_BUILDERS), build_slot);
 	run_workers(w, n);
@@ -246,7 +245,8 @@ static int commit(struct run *r, struct k3_err *e)
 		return -1;
 	if (!add_whole_images(r))
 		return 0;
-	run_event(r, &(struct pl_event){ .kind = PL_EV_COMMIT });
+	if (r->ntrees || r->nfetched)
+		run_event(r, &(struct pl_event){ .kind = PL_EV_COMMIT });
 	if (imp_commit(r->imp, e))
 		return -1;
 	for (size_t i = 0; i < r->nimages; i++)

@@ -78,6 +78,7 @@ struct run {
 	size_t nimages;
 	struct blob **blobs;
 	size_t nblobs, cap_blobs;
+	size_t nfetched; /* blobs the store does not have */
 	struct node *nodes, **last_node;
 	struct tree **trees;
 	size_t ntrees, cap_trees;

@@ -139,24 +139,23 @@ static int make_dir(struct apply *a, const struct place *at, const struct tar_en
 		.doubtful = at->dir->via_link,
 		.times = { t->atime, t->mtime },
 	};
-	bool made = mkdirat(at->dir->fd, at->base, t->mode & PERM_BITS) == 0;
+	mode_t mode = t->mode & PERM_BITS;
+	bool made = mkdirat(at->dir->fd, at->base, mode) == 0;
 
 	if (!made && errno == EEXIST) {
 		struct stat st;
 
 		if (fstatat(at->dir->fd, at->base, &st, AT_SYMLINK_NOFOLLOW))
 			return k3_fail_sys(e, errno, "cannot look at %s", at->path);
-		if (!S_ISDIR(st.st_mode)) {
-			if (place_clear(a, at, e))
-				return -1;
-			made = mkdirat(at->dir->fd, at->base, t->mode & PERM_BITS) == 0;
-		}
+		if (S_ISDIR(st.st_mode))
+			return attrs_merge(a, at, t, e) || times_add(&a->times, &again, e) ? -1 : 0;
+		if (place_clear(a, at, e))
+			return -1;
+		made = mkdirat(at->dir->fd, at->base, mode) == 0;
 	}
-	if (!made && errno != EEXIST)
+	if (!made)
 		return k3_fail_sys(e, errno, "cannot make directory %s", at->path);
-	if (made ? new_dir(a, at, t, e) : attrs_merge(a, at, t, e))
-		return -1;
-	return times_add(&a->times, &again, e);
+	return new_dir(a, at, t, e) || times_add(&a->times, &again, e) ? -1 : 0;
 }
 
 static int make_symlink(struct apply *a, const struct place *at, const struct tar_entry *t,

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,7 +53,8 @@ static int relink_listed(void *arg, int fd, struct k3_err *e)
 /* Replaces the inode at `at` (st) by a copy in the whole tree; st becomes the copy's. */
 static int copy_up(struct apply *a, const struct place *at, struct stat *st, struct k3_err *e)
 {
-	static const char temp[] = ".k3simg-copy-up";
+	/* No layer can have brought a name with this prefix: it would be a whiteout. */
+	static const char temp[] = ".wh.k3simg-copy-up";
 	const struct k3_walk_ops ops = { .entry = relink_entry, .listed = relink_listed };
 	struct relink r = {
 		.old = st->st_ino,
@@ -61,7 +63,6 @@ static int copy_up(struct apply *a, const struct place *at, struct stat *st, str
 		.names = K3_BUF(SCAN_NAMES_MAX),
 	};
 
-	/* In the root: whatever has this name there is no concern, the rename is what counts. */
 	if (k3_copy_node(at->dir->fd, at->base, at->dir->fd, temp, true, e))
 		return -1;
 	if (renameat(at->dir->fd, temp, at->dir->fd, at->base)) {

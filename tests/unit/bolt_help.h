@@ -22,6 +22,20 @@ static inline int help_dir(void)
 	return open(unit_tmpdir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static inline int help_no_sync(void *arg, int fd)
+{
+	(void)arg, (void)fd;
+	return 0;
+}
+
+/* The system's port without syncs, which cost these tests seconds and prove nothing. */
+static inline const struct bolt_port *help_fast(struct bolt_port *port)
+{
+	*port = bolt_port_system;
+	port->sync_data = port->sync_all = help_no_sync;
+	return port;
+}
+
 struct bytes {
 	uint8_t *p;
 	size_t n;

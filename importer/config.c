@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "importer/config.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/toml.h"
+#include "importer/schema.h"
+
+#define CONTAINERD_ROOT "/var/lib/containerd"
+#define CONTAINERD_CONFIG "/etc/containerd/config.toml"
+#define K3S_ROOT "/var/lib/rancher/k3s/agent/containerd"
+#define K3S_CONFIG "/etc/rancher/k3s/config.yaml"
+
+/* Pause images that the daemons ask for by default; the schema tells 1.x from 2.x. */
+#define PAUSE_K3S "rancher/mirrored-pause:3.6"
+#define PAUSE_1 "registry.k8s.io/pause:3.8"
+#define PAUSE_2 "registry.k8s.io/pause:3.10"
+
+#define IMPORT_DEPTH_MAX 8u /* files that import files */
+
+/* What is read out of a containerd configuration; later files override earlier ones. */
+struct values {
+	char *root, *pause, *snapshotter;
+};
+
+static void values_release(struct values *v)
+{
+	free(v->root);
+	free(v->pause);
+	free(v->snapshotter);
+}
+
+#define AUTO_VALUES __attribute__((cleanup(values_release)))
+
+static void set(char **to, const char *value)
+{
+	if (!value || !*value)
+		return;
+	free(*to);
+	*to = k3_xstrdup(value);
+}
+
+/* ---- containerd's config.toml ------------------------------------------------------------------
+ */
+
+#define PLUGIN_V1 "cri"
+#define PLUGIN_V2 "io.containerd.grpc.v1.cri"
+#define PLUGIN_V3 "io.containerd.cri.v1.images"
+
+static const char *lookup(const struct k3_toml *t, const char *plugin, const char *table,
+			  const char *key)
+{
+	const char *const path[] = { "plugins", plugin, table, key };
+	const char *const flat[] = { "plugins", plugin, key };
+
+	return k3_toml_str(table ? k3_toml_path(t, path, K3_ARRAY_LEN(path))
+				 : k3_toml_path(t, flat, K3_ARRAY_LEN(flat)));
+}
+
+static void take_values(const struct k3_toml *t, struct values *v)
+{
+	int64_t version = 1;
+
+	(void)k3_toml_int(k3_toml_get(t, "version"), &version);
+	set(&v->root, k3_toml_str(k3_toml_get(t, "root")));
+	if (version >= 3) {
+		set(&v->pause, lookup(t, PLUGIN_V3, "pinned_images", "sandbox"));
+		set(&v->snapshotter, lookup(t, PLUGIN_V3, NULL, "snapshotter"));
+	} else {
+		const char *plugin = version == 2 ? PLUGIN_V2 : PLUGIN_V1;
+
+		set(&v->pause, lookup(t, plugin, NULL, "sandbox_image"));
+		set(&v->snapshotter, lookup(t, plugin, "containerd", "snapshotter"));
+	}
+}
+
+static int read_config(const char *path, unsigned depth, struct values *v, struct k3_err *e);
+
+/* One entry of `imports`: a path or a pattern, relative to the file that has it. */
+static int read_import(const char *file, const char *pattern, unsigned depth, struct values *v,
+		       struct k3_err *e)
+{
+	K3_AUTO_FREE char *copy = k3_xstrdup(file);
+	K3_AUTO_FREE char *full = *pattern == '/' ? k3_xstrdup(pattern)
+						  : k3_xasprintf("%s/%s", dirname(copy), pattern);
+	glob_t found = { 0 };
+	int rc = 0;
+
+	if (depth >= IMPORT_DEPTH_MAX)
+		return k3_fail(e, K3_USAGE, "%s: imports nested too deeply", file);
+	if (!glob(full, 0, NULL, &found))
+		for (size_t k = 0; !rc && k < found.gl_pathc; k++)
+			if (strcmp(found.gl_pathv[k], file))
+				rc = read_config(found.gl_pathv[k], depth + 1, v, e);
+	globfree(&found);
+	return rc;
+}
+
+static int read_config(const char *path, unsigned depth, struct values *v, struct k3_err *e)
+{
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(K3_TOML_SIZE_MAX);
+	K3_AUTO_TOML struct k3_toml_doc *doc = NULL;
+	const struct k3_toml *imports;
+
+	if (k3_read_file(AT_FDCWD, path, &text, e))
+		return -1;
+	if (k3_toml_parse(text.p ? text.p : (const uint8_t *)"", text.len, &doc, e)) {
+		e->code = K3_USAGE;
+		return k3_wrap(e, "%s", path);
+	}
+	take_values(k3_toml_root(doc), v);
+	imports = k3_toml_get(k3_toml_root(doc), "imports");
+	for (size_t k = 0; k < k3_toml_len(imports); k++) {
+		const char *pattern = k3_toml_str(k3_toml_at(imports, k));
+
+		if (pattern && read_import(path, pattern, depth, v, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* A missing file is no error: *found tells. */
+static int read_default(const char *path, struct values *v, bool *found, struct k3_err *e)
+{
+	struct k3_err why = { 0 };
+
+	*found = !read_config(path, 0, v, &why);
+	if (*found || why.code == K3_NOTFOUND)
+		return 0;
+	*e = why;
+	return -1;
+}
+
+/* ---- k3s's config.yaml
+ * --------------------------------------------------------------------------- */
+
+/* The scalar behind "key:" on a line of its own, without quotes and comment; NULL = not it. */
+static char *yaml_scalar(const char *line, const char *key)
+{
+	size_t n = strlen(key);
+	const char *s, *end;
+
+	if (strncmp(line, key, n) || line[n] != ':' || (line[n + 1] && !strchr(" \t", line[n + 1])))
+		return NULL;
+	s = line + n + 1 + strspn(line + n + 1, " \t");
+	if (*s == '"' || *s == '\'') {
+		end = strchr(s + 1, *s);
+		return end ? k3_xstrndup(s + 1, (size_t)(end - s - 1)) : NULL;
+	}
+	end = strstr(s, " #");
+	if (!end)
+		end = s + strlen(s);
+	while (end > s && strchr(" \t\r", end[-1]))
+		end--;
+	return k3_xstrndup(s, *s == '#' ? 0 : (size_t)(end - s));
+}
+
+/* Only top-level scalars are understood; anything else of YAML is passed over. */
+static int read_yaml(const char *path, const char *key, char **value, struct k3_err *e)
+{
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(K3_TOML_SIZE_MAX);
+	struct k3_err why = { 0 };
+	char *save = NULL;
+
+	if (k3_read_file(AT_FDCWD, path, &text, &why)) {
+		if (why.code == K3_NOTFOUND)
+			return 0;
+		*e = why;
+		return -1;
+	}
+	if (!text.len)
+		return 0;
+	for (char *line = strtok_r((char *)text.p, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		K3_AUTO_FREE char *got = yaml_scalar(line, key);
+
+		set(value, got);
+	}
+	return 0;
+}
+
+/* config.yaml, then config.yaml.d in the order of names. */
+static int read_k3s_yaml(const char *sysroot, char **pause, char **file, struct k3_err *e)
+{
+	K3_AUTO_FREE char *main_file = k3_xasprintf("%s%s", sysroot, K3S_CONFIG);
+	K3_AUTO_FREE char *pattern = k3_xasprintf("%s.d/*.yaml", main_file);
+	glob_t found = { 0 };
+	int rc;
+
+	rc = read_yaml(main_file, "pause-image", pause, e);
+	if (!rc && *pause)
+		set(file, main_file);
+	if (!rc && !glob(pattern, 0, NULL, &found))
+		for (size_t k = 0; !rc && k < found.gl_pathc; k++) {
+			K3_AUTO_FREE char *got = NULL;
+
+			rc = read_yaml(found.gl_pathv[k], "pause-image", &got, e);
+			set(pause, got);
+			if (got)
+				set(file, found.gl_pathv[k]);
+		}
+	globfree(&found);
+	return rc;
+}
+
+/* ---- which root
+ * ---------------------------------------------------------------------------------- */
+
+static bool exists(const char *sysroot, const char *path)
+{
+	K3_AUTO_FREE char *full = k3_xasprintf("%s%s", sysroot, path);
+
+	return access(full, F_OK) == 0;
+}
+
+static bool has_k3s(const char *sysroot)
+{
+	static const char *const signs[] = { "/var/lib/rancher/k3s", "/etc/rancher/k3s",
+					     "/usr/local/bin/k3s", "/usr/bin/k3s", "/opt/bin/k3s" };
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(signs); k++)
+		if (exists(sysroot, signs[k]))
+			return true;
+	return false;
+}
+
+char *imp_default_root_at(const char *sysroot)
+{
+	K3_AUTO_FREE char *file = k3_xasprintf("%s%s", sysroot, CONTAINERD_CONFIG);
+	AUTO_VALUES struct values v = { 0 };
+	struct k3_err ignored;
+
+	if (has_k3s(sysroot))
+		return k3_xasprintf("%s%s", sysroot, K3S_ROOT);
+	/* One that does not parse is reported by imp_config_load. */
+	if (read_config(file, 0, &v, &ignored) || !v.root)
+		return k3_xasprintf("%s%s", sysroot, CONTAINERD_ROOT);
+	return k3_xasprintf("%s%s", sysroot, v.root);
+}
+
+char *imp_default_root(void)
+{
+	return imp_default_root_at("");
+}
+
+/* Path without symlinks where it exists, and without slashes at the end. */
+static char *canonical(const char *path)
+{
+	char *real = realpath(path, NULL);
+	size_t n = strlen(path);
+
+	if (real)
+		return real;
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return k3_xstrndup(path, n);
+}
+
+static bool same_path(const char *a, const char *b)
+{
+	K3_AUTO_FREE char *x = canonical(a);
+	K3_AUTO_FREE char *y = canonical(b);
+
+	return !strcmp(x, y);
+}
+
+/* k3s keeps its root at <data dir>/agent/containerd; NULL for any other path, else the agent
+ * directory. */
+static char *k3s_agent_dir(const char *root)
+{
+	static const char end[] = "/agent/containerd";
+	K3_AUTO_FREE char *path = canonical(root);
+	size_t n = strlen(path);
+
+	if (n < sizeof(end) || strcmp(path + n - (sizeof(end) - 1), end))
+		return NULL;
+	return k3_xstrndup(path, n - strlen("/containerd"));
+}
+
+/* ---- together
+ * ------------------------------------------------------------------------------------ */
+
+static int load_k3s(const char *sysroot, const char *agent, struct imp_config *out,
+		    struct values *v, struct k3_err *e)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/etc/containerd/config.toml", agent);
+	bool found;
+
+	if (read_default(path, v, &found, e))
+		return -1;
+	if (found)
+		out->file = k3_xstrdup(path);
+	return v->pause ? 0 : read_k3s_yaml(sysroot, &v->pause, &out->file, e);
+}
+
+static int load_containerd(const char *sysroot, const char *root, struct imp_config *out,
+			   struct values *v, struct k3_err *e)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("%s%s", sysroot, CONTAINERD_CONFIG);
+	AUTO_VALUES struct values got = { 0 };
+	K3_AUTO_FREE char *theirs = NULL;
+	bool found;
+
+	if (read_default(path, &got, &found, e))
+		return -1;
+	theirs = k3_xasprintf("%s%s", sysroot, got.root ? got.root : CONTAINERD_ROOT);
+	if (!found || !same_path(theirs, root))
+		return 0;
+	out->file = k3_xstrdup(path);
+	*v = got;
+	got = (struct values){ 0 };
+	return 0;
+}
+
+static const char *default_pause(enum imp_root_kind kind, const char *root)
+{
+	if (kind == IMP_ROOT_K3S)
+		return PAUSE_K3S;
+	return imp_schema_peek(root) == IMP_SCHEMA_MIN ? PAUSE_1 : PAUSE_2;
+}
+
+int imp_config_load_at(const char *sysroot, const char *root, const char *file,
+		       struct imp_config *out, struct k3_err *e)
+{
+	K3_AUTO_FREE char *agent = k3s_agent_dir(root);
+	AUTO_VALUES struct values v = { 0 };
+	int rc;
+
+	*out = (struct imp_config){ .kind = agent ? IMP_ROOT_K3S : IMP_ROOT_CONTAINERD };
+	if (file) {
+		rc = read_config(file, 0, &v, e);
+		out->file = k3_xstrdup(file);
+	} else {
+		rc = agent ? load_k3s(sysroot, agent, out, &v, e)
+			   : load_containerd(sysroot, root, out, &v, e);
+	}
+	if (rc) {
+		imp_config_release(out);
+		return -1;
+	}
+	out->pause_default = !v.pause;
+	out->pause = v.pause ? K3_STEAL(v.pause) : k3_xstrdup(default_pause(out->kind, root));
+	out->snapshotter = K3_STEAL(v.snapshotter);
+	return 0;
+}
+
+int imp_config_load(const char *root, const char *file, struct imp_config *out, struct k3_err *e)
+{
+	return imp_config_load_at("", root, file, out, e);
+}
+
+void imp_config_release(struct imp_config *c)
+{
+	free(c->file);
+	free(c->pause);
+	free(c->snapshotter);
+	*c = (struct imp_config){ 0 };
+}
