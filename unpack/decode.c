@@ -4,9 +4,12 @@
 #include <string.h>
 
 /* RFC 1952 2.3.1; RFC 8878 3.1.1 and 3.1.2 (the low half byte of a skippable frame is free). */
+#define GZIP_ID1 0x1f
+#define GZIP_RESERVED 0xe0
+
 static bool is_gzip(const uint8_t *p, size_t n)
 {
-	return n >= 3 && p[0] == 0x1f && p[1] == 0x8b && p[2] == 8;
+	return n >= 3 && p[0] == GZIP_ID1 && p[1] == 0x8b && p[2] == 8;
 }
 
 static bool is_zstd(const uint8_t *p, size_t n)
@@ -38,7 +41,10 @@ static int fill(struct decode *d, struct k3_err *e)
 	return 0;
 }
 
-/* Collects the first bytes whatever pieces they come in; they are decoded from head. */
+/*
+ * Collects the first bytes of a member whatever pieces they come in; they are decoded from
+ * head.  Doing it again changes nothing.
+ */
 static int look_ahead(struct decode *d, size_t *got, struct k3_err *e)
 {
 	size_t n = 0;
@@ -50,7 +56,7 @@ static int look_ahead(struct decode *d, size_t *got, struct k3_err *e)
 			break;
 		size_t take = d->in.n < DECODE_MAGIC - n ? d->in.n : DECODE_MAGIC - n;
 
-		memcpy(d->head + n, d->in.p, take);
+		memmove(d->head + n, d->in.p, take); /* head may be what is being read */
 		n += take;
 		d->in.p += take;
 		d->in.n -= take;
@@ -129,31 +135,41 @@ static int read_plain(struct decode *d, uint8_t *out, size_t cap, size_t *n, str
 	return 0;
 }
 
+/* A member starts, and not with flags that RFC 1952 reserves (ISA-L would ignore them). */
+static int check_gzip_start(const struct decode *d, size_t n, struct k3_err *e)
+{
+	if (n < DECODE_MAGIC && d->head[0] == GZIP_ID1)
+		return k3_fail(e, K3_FORMAT, "truncated: gzip data ends too early");
+	if (!is_gzip(d->head, n))
+		return k3_fail(e, K3_FORMAT, "gzip: garbage after the end");
+	if (d->head[3] & GZIP_RESERVED)
+		return k3_fail(e, K3_FORMAT, "gzip: header with unknown flags");
+	return 0;
+}
+
 /*
  * Between members: the end, another member, or zero padding after the last gzip member
  * (tapes and some builders pad to blocks).  *end is set at the end.
  */
 static int next_member(struct decode *d, bool *end, struct k3_err *e)
 {
-	for (;;) {
-		if (fill(d, e))
-			return -1;
-		*end = d->src_end;
-		if (d->src_end)
-			return 0;
-		bool may_pad = d->members && d->backend != &decode_zstd;
+	bool gzip = d->backend != &decode_zstd;
+	size_t n;
 
-		if (!d->padding && !(may_pad && !*d->in.p))
-			break;
-		if (*d->in.p)
-			return k3_fail(e, K3_FORMAT, "%s: garbage after the padding",
-				       d->backend->what);
+	if (look_ahead(d, &n, e))
+		return -1;
+	*end = n == 0;
+	if (*end)
+		return 0;
+	if (gzip && d->members && (d->padding || !d->head[0])) {
 		d->padding = true;
-		d->in.p++;
-		d->in.n--;
+		for (; d->in.n; d->in.p++, d->in.n--)
+			if (*d->in.p)
+				return k3_fail(e, K3_FORMAT, "gzip: garbage after the padding");
+		return 0;
 	}
-	if (d->members && d->backend != &decode_zstd && *d->in.p != 0x1f)
-		return k3_fail(e, K3_FORMAT, "%s: garbage after the end", d->backend->what);
+	if (gzip && check_gzip_start(d, n, e))
+		return -1;
 	d->inside = true;
 	return d->backend->start(d->state, e);
 }

@@ -287,3 +287,64 @@ void ts_free(struct ts *t)
 	close(t->listener);
 	free(t);
 }
+
+/* ---- the client ------------------------------------------------------------------------ */
+
+static void count_retry(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
+			const struct k3_err *why)
+{
+	struct ts_client *c = arg;
+
+	(void)what, (void)attempt, (void)why;
+	c->retries++;
+	c->waited = wait_ms;
+}
+
+const char *ts_auth_file(const char *text)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/auth.json", unit_tmpdir());
+	FILE *f = fopen(path, "w");
+
+	if (!f || fputs(text, f) < 0 || fclose(f)) {
+		perror(path);
+		exit(1);
+	}
+	return path;
+}
+
+void ts_connect(struct ts_client *c, const struct ts *t, const char *name,
+		const struct fetch_opts *o)
+{
+	struct fetch_opts opts = { .plain_http = true };
+	struct k3_err err;
+	char text[512];
+
+	if (o)
+		opts = *o;
+	if (!opts.auth_file && !opts.creds)
+		opts.auth_file = ts_auth_file("{}");
+	if (!opts.backoff_ms) {
+		opts.backoff_ms = 2;
+		opts.backoff_max_ms = 10;
+	}
+	if (!opts.stall_ms)
+		opts.stall_ms = 2000;
+	opts.on_retry = count_retry;
+	opts.on_retry_arg = c;
+	*c = (struct ts_client){ 0 };
+	snprintf(text, sizeof(text), "%s/%s", t ? ts_host(t) : "127.0.0.1:1", name);
+	if (oci_ref_parse(text, &c->r, &err) || fetch_new(&opts, &c->f, &err) ||
+	    fetch_session_new(c->f, &c->s, &err)) {
+		fprintf(stderr, "test client: %s\n", err.msg);
+		exit(1);
+	}
+}
+
+void ts_disconnect(struct ts_client *c)
+{
+	fetch_session_free(c->s);
+	fetch_free(c->f);
+	oci_ref_release(&c->r);
+}

@@ -10,6 +10,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "fetch/fetch.h"
 
 enum ts_end {
 	TS_KEEP,  /* the connection stays open for the next request */
@@ -48,5 +51,21 @@ unsigned ts_strangers(struct ts *t);
 bool ts_wait(struct ts *t, unsigned n);
 /* Stops, checks that every step was used, frees. */
 void ts_free(struct ts *t);
+
+/* A fetch session that pulls "<host of the server>/<name>" with tiny pauses. */
+struct ts_client {
+	struct fetch *f;
+	struct fetch_session *s;
+	struct oci_ref r;
+	unsigned retries; /* told by on_retry */
+	uint64_t waited;  /* ms, of the last one */
+};
+
+/* o may be NULL = plain HTTP, no credentials; its zero times and on_retry are filled. */
+void ts_connect(struct ts_client *c, const struct ts *t, const char *name,
+		const struct fetch_opts *o);
+void ts_disconnect(struct ts_client *c);
+/* An auth file with that text, in unit_tmpdir(); valid until the next call of either. */
+const char *ts_auth_file(const char *text);
 
 #endif
