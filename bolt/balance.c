@@ -25,8 +25,7 @@ static int merge(struct bolt_txn *t, struct bolt_node *nd, size_t *i, struct k3_
 	struct bolt_node *low = nd->v[left].child, *high = nd->v[right].child;
 
 	if (low->leaf != high->leaf)
-		return k3_fail(e, K3_STORE, "%s: a branch has children of two kinds",
-			       t->db->name);
+		return k3_fail(e, K3_STORE, "%s: a branch has children of two kinds", t->db->name);
 	bolt_node_append(low, high);
 	low->shrunk |= high->shrunk;
 	bolt_node_remove(nd, right);

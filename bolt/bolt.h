@@ -46,9 +46,11 @@ enum bolt_flags {
  * Opens the database `name` in directory `dirfd` and takes its flock (whole file, BSD
  * lock, the one containerd takes) without waiting.
  *   mode: permission bits for BOLT_CREATE (umask is not applied).
- * A new database is written and fsynced, and so is the directory.
+ * A new database is written and fsynced, and so is the directory.  Besides an empty file,
+ * BOLT_CREATE accepts what a creation that broke off leaves behind, but no other content.
  * K3_NOTFOUND no such file; K3_BUSY lock held by somebody else; K3_STORE not a bbolt file,
- * no valid meta page, unsupported version or page size; K3_IO, K3_NOSPC.
+ * no valid meta page, unsupported version or page size; K3_LIMIT more than 256 GiB of
+ * 4096-byte pages; K3_IO, K3_NOSPC.
  */
 K3_MUST int bolt_open(int dirfd, const char *name, unsigned flags, unsigned mode,
 		      struct bolt_db **out, struct k3_err *e);
@@ -63,7 +65,10 @@ K3_MUST int bolt_begin(struct bolt_db *db, bool writable, struct bolt_txn **out,
  * Makes the changes durable: new pages to free page numbers or past the high-water mark,
  * fdatasync, the other meta page, fdatasync.  A crash before the last step leaves the old
  * state.  A transaction without changes writes nothing.  Cost grows with what changed, not
- * with the file.  Frees the transaction in any case; on error the file holds the old state.
+ * with the file, except that a file of up to 16 MiB is walked for free pages.
+ * Frees the transaction in any case; on error the file holds the old state.  (Should even
+ * taking back the meta page fail, the database refuses further transactions.)
+ * K3_STORE the walk found damage, nothing was written; K3_LIMIT; K3_IO, K3_NOSPC, K3_NOMEM.
  */
 K3_MUST int bolt_commit(struct bolt_txn *t, struct k3_err *e);
 void bolt_abort(struct bolt_txn *t); /* drops all changes, frees t; NULL is a no-op */
@@ -73,7 +78,10 @@ struct bolt_bucket *bolt_root(struct bolt_txn *t); /* borrowed; holds only sub-b
 /* Opens a sub-bucket.  K3_NOTFOUND if absent or if the key is a plain value. */
 K3_MUST int bolt_bucket_get(struct bolt_bucket *parent, struct bolt_val name,
 			    struct bolt_bucket **out, struct k3_err *e);
-/* As bolt_bucket_get, making it when absent.  K3_STORE if the key is a plain value. */
+/*
+ * As bolt_bucket_get, making it when absent.  K3_STORE if the key is a plain value; K3_LIMIT
+ * when nested BOLT_DEPTH_MAX deep; K3_USAGE on an empty or overlong name.
+ */
 K3_MUST int bolt_bucket_make(struct bolt_bucket *parent, struct bolt_val name,
 			     struct bolt_bucket **out, struct k3_err *e);
 /* Removes a sub-bucket with all below it.  K3_NOTFOUND.  Open handles to it become invalid. */
@@ -92,7 +100,7 @@ K3_MUST int bolt_get(struct bolt_bucket *b, struct bolt_val key, struct bolt_val
 		     struct k3_err *e);
 /*
  * Inserts or replaces; copies key and value.  K3_STORE if the key is a bucket; K3_USAGE on
- * an empty or overlong key.
+ * an empty or overlong key or value; K3_BUG in the root bucket.
  */
 K3_MUST int bolt_put(struct bolt_bucket *b, struct bolt_val key, struct bolt_val val,
 		     struct k3_err *e);

@@ -123,8 +123,8 @@ static void visit_bucket(struct walk *w, const struct frame *f, uint32_t i)
 		enter(w, root, (struct bolt_val){ 0 }, &sub);
 	else if (sub.depth >= BOLT_DEPTH_MAX)
 		problem(w, "page %" PRIu64 ": bucket %" PRIu32 " is nested too deep", f->pg.id, i);
-	else if (bolt_page_parse_inline(p + BOLT_BUCKET_HEADER, val.n - BOLT_BUCKET_HEADER,
-					&image, &err))
+	else if (bolt_page_parse_inline(p + BOLT_BUCKET_HEADER, val.n - BOLT_BUCKET_HEADER, &image,
+					&err))
 		problem(w, "page %" PRIu64 ": element %" PRIu32 ": %s", f->pg.id, i, err.msg);
 }
 
@@ -196,8 +196,10 @@ static void check_list(struct walk *w, const struct bolt_freelist *fl, struct bo
 		first = id;
 	}
 	if (lost)
-		note(w, "%" PRIu64 " pages are neither reachable nor listed as free, the first: %"
-			PRIu64, lost, first);
+		note(w,
+		     "%" PRIu64
+		     " pages are neither reachable nor listed as free, the first: %" PRIu64,
+		     lost, first);
 }
 
 static void check_pages(struct walk *w, struct bolt_pageset *listed)

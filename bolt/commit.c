@@ -12,11 +12,11 @@
 #include "bolt/tree.h"
 #include "bolt/txn.h"
 
-#define WRITE_BYTES (1u << 20)           /* pages next to each other are written together */
-#define FILE_MIN (UINT64_C(32) << 10)    /* growth as bbolt does it: doubling at first, */
-#define FILE_STEP (UINT64_C(16) << 20)   /* then in these steps */
-#define WHOLE_MAX 4u                     /* bbolt never splits a node of so few elements */
-#define PART_MIN 2u                      /* and puts at least so many into each part */
+#define WRITE_BYTES (1u << 20)         /* pages next to each other are written together */
+#define FILE_MIN (UINT64_C(32) << 10)  /* growth as bbolt does it: doubling at first, */
+#define FILE_STEP (UINT64_C(16) << 20) /* then in these steps */
+#define WHOLE_MAX 4u                   /* bbolt never splits a node of so few elements */
+#define PART_MIN 2u                    /* and puts at least so many into each part */
 
 /* Elements [from, to) of a node, to be written as page `id`. */
 struct out_page {

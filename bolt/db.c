@@ -125,8 +125,8 @@ static int open_locked(int dirfd, const char *name, unsigned flags, int *out, st
 static int sync_parent(int dirfd, const char *name, struct k3_err *e)
 {
 	const char *slash = strrchr(name, '/');
-	K3_AUTO_FREE char *parent =
-		slash ? k3_xstrndup(name, (size_t)(slash - name) + 1) : k3_xstrdup(".");
+	K3_AUTO_FREE char *parent = slash ? k3_xstrndup(name, (size_t)(slash - name) + 1)
+					  : k3_xstrdup(".");
 	K3_AUTO_FD int fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -186,8 +186,8 @@ static int create_content(struct bolt_db *db, int dirfd, unsigned mode, uint32_t
 	return file_size(db, e);
 }
 
-static int open_db(struct bolt_db *db, int dirfd, unsigned flags, unsigned mode,
-		   uint32_t page_size, struct k3_err *e)
+static int open_db(struct bolt_db *db, int dirfd, unsigned flags, unsigned mode, uint32_t page_size,
+		   struct k3_err *e)
 {
 	if (open_locked(dirfd, db->name, flags, &db->fd, e))
 		return -1;

@@ -94,8 +94,8 @@ static int space_by_list(struct bolt_space *s, struct bolt_txn *t, const struct 
 		uint64_t id = bolt_freelist_id(fl, i);
 
 		if (id < 2 || id >= t->meta.high_water)
-			return k3_fail(e, K3_STORE, "%s: freelist names page %" PRIu64,
-				       t->db->name, id);
+			return k3_fail(e, K3_STORE, "%s: freelist names page %" PRIu64, t->db->name,
+				       id);
 		bolt_pageset_add(&s->free, id);
 	}
 	for (uint64_t i = 0; i < fl->run; i++)
@@ -108,10 +108,9 @@ int bolt_space_init(struct bolt_space *s, struct bolt_txn *t, struct k3_err *e)
 	struct bolt_freelist fl;
 	uint64_t end = t->meta.high_water;
 
-	*s = (struct bolt_space){ .high_water = end,
-				  .max = bolt_meta_pages_max(&t->meta),
-				  .single = 2,
-				  .run = 2 };
+	*s = (struct bolt_space){
+		.high_water = end, .max = bolt_meta_pages_max(&t->meta), .single = 2, .run = 2
+	};
 	if (bolt_freelist_read(t, &fl, e) || bolt_pageset_init(&s->free, end, e))
 		return -1;
 	if (end * t->meta.page_size <= BOLT_WALK_BYTES)

@@ -18,9 +18,9 @@
 
 /* The list that the meta page names. */
 struct bolt_freelist {
-	uint64_t page, run;  /* where it is stored: first page, number of pages; 0, 0: none */
+	uint64_t page, run; /* where it is stored: first page, number of pages; 0, 0: none */
 	uint64_t n;
-	const uint8_t *ids;  /* n * 8 bytes */
+	const uint8_t *ids; /* n * 8 bytes */
 };
 
 /* K3_STORE if there is one and it is broken. */
@@ -30,7 +30,7 @@ uint64_t bolt_freelist_id(const struct bolt_freelist *fl, uint64_t i);
 /* Hands out pages that neither the current state nor its freelist uses. */
 struct bolt_space {
 	struct bolt_pageset free;
-	uint64_t high_water;  /* grows up to max */
+	uint64_t high_water; /* grows up to max */
 	uint64_t max;
 	uint64_t single, run; /* where to look next for one page, for more */
 	uint64_t no_run;      /* runs of that many pages are known not to exist; 0: unknown */

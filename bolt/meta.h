@@ -23,7 +23,7 @@ struct bolt_meta {
 	uint64_t freelist;   /* page or BOLT_NO_FREELIST */
 	uint64_t high_water; /* first page never used */
 	uint64_t txid;
-	unsigned slot;       /* page 0 or 1 it was read from; not stored */
+	unsigned slot; /* page 0 or 1 it was read from; not stored */
 };
 
 /*

@@ -96,8 +96,7 @@ static int check_element(const struct bolt_page *pg, size_t len, uint32_t i, uin
 	if (pos + ksize + vsize > room)
 		return k3_fail(e, K3_STORE, "element %u lies outside the page", i);
 	if (!ksize || ksize > BOLT_KEY_MAX)
-		return k3_fail(e, K3_STORE, "element %u has a key of %u bytes", i,
-			       (unsigned)ksize);
+		return k3_fail(e, K3_STORE, "element %u has a key of %u bytes", i, (unsigned)ksize);
 	if (flags & ~BOLT_ELEMENT_BUCKET)
 		return k3_fail(e, K3_STORE, "element %u has unknown flags 0x%x", i, flags);
 	if (flags == BOLT_ELEMENT_BUCKET && vsize < BOLT_BUCKET_HEADER)

@@ -87,8 +87,8 @@ static int child_place(struct bolt_txn *t, const struct place *at, size_t i, str
 	struct place child = { .node = at->node ? at->node->v[i].child : NULL };
 
 	if (!child.node) {
-		uint64_t id = at->node ? at->node->v[i].page :
-					 bolt_page_child(&at->page, (uint32_t)i);
+		uint64_t id = at->node ? at->node->v[i].page
+				       : bolt_page_child(&at->page, (uint32_t)i);
 
 		if (bolt_txn_page(t, id, &child.page, e))
 			return -1;

@@ -41,7 +41,7 @@ struct bolt_bucket {
 	struct bolt_bucket *next, **link;
 	struct bolt_bucket *hash_next;
 	uint64_t hash;
-	uint64_t root;              /* page; 0: inline */
+	uint64_t root; /* page; 0: inline */
 	uint64_t sequence;
 	struct bolt_page inline_pg; /* if root == 0 and node == NULL */
 	struct bolt_node *node;     /* loaded root node or NULL */
@@ -51,8 +51,7 @@ struct bolt_bucket {
 };
 
 /* The checked branch or leaf page `id`.  K3_STORE. */
-K3_MUST int bolt_txn_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out,
-			  struct k3_err *e);
+K3_MUST int bolt_txn_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, struct k3_err *e);
 
 /* n bytes that live as long as t (n = 0: a valid pointer).  K3_NOMEM. */
 K3_MUST int bolt_txn_alloc(struct bolt_txn *t, size_t n, void **out, struct k3_err *e);

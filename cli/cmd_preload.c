@@ -151,8 +151,8 @@ static void print_text(const struct settings *s, const struct wanted *w,
 		cli_size(r->compressed, size, sizeof(size));
 		cli_duration(r->ms, time, sizeof(time));
 		/* 19 bytes: the algorithm and twelve digits, as crictl shows them */
-		printf("%s  %s  %.19s  %zu layers  %s  %s%s%s  %s\n", w->names[i], platform, digest,
-		       r->layers, size, s->snapshots, s->pin ? "  pinned" : "",
+		printf("%s  %s  %.19s  %zu layer%s  %s  %s%s%s  %s\n", w->names[i], platform,
+		       digest, r->layers, size, s->snapshots, s->pin ? "  pinned" : "",
 		       r->changed ? "" : "  up to date", time);
 	}
 }

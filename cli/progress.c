@@ -20,7 +20,6 @@ struct layer_state {
 	enum pl_phase phase;
 	uint64_t done, total;
 	char id[13]; /* first hex digits of the digest */
-	bool known;
 };
 
 enum image_state { IMAGE_RESOLVING, IMAGE_WORKING, IMAGE_WHOLE, IMAGE_FAILED };
@@ -135,7 +134,7 @@ static const char *phase_text(enum pl_phase phase)
 static void draw_layer(struct screen *s, const struct layer_state *l)
 {
 	char line[COLUMNS_MAX + 64], meter[BAR_MAX + 1], done[16], total[16];
-	size_t fixed = 46; /* columns of everything but the bar */
+	size_t fixed = 48; /* columns of everything but the bar */
 	size_t width = s->columns > fixed + BAR_MAX ? BAR_MAX
 		       : s->columns > fixed + 5     ? s->columns - fixed
 						    : 0;
@@ -143,31 +142,33 @@ static void draw_layer(struct screen *s, const struct layer_state *l)
 	cli_size(l->done, done, sizeof(done));
 	cli_size(l->total, total, sizeof(total));
 	bar(meter, width, l->done, l->total);
-	snprintf(line, sizeof(line), "  %s  %-11s %s%s%s%7s / %s", l->id, phase_text(l->phase),
+	snprintf(line, sizeof(line), "  %s  %-11s  %s%s%s %7s / %7s", l->id, phase_text(l->phase),
 		 width ? "[" : "", meter, width ? "]" : "", done, total);
 	add_line(s, line);
 }
 
 static bool active(const struct layer_state *l)
 {
-	return l->known && (l->phase == PL_LAYER_DOWNLOADING || l->phase == PL_LAYER_UNPACKING ||
-			    l->phase == PL_LAYER_DOWNLOADED);
+	return l->phase == PL_LAYER_DOWNLOADING || l->phase == PL_LAYER_UNPACKING;
 }
 
 static void draw_image(const struct progress *p, struct screen *s, size_t i)
 {
 	const struct image_progress *im = &p->images[i];
 	char line[COLUMNS_MAX + 64];
-	size_t done = 0;
+	size_t done = 0, fetched = 0;
 
-	for (size_t l = 0; l < im->nlayers; l++)
-		done += im->layers[l].phase == PL_LAYER_DONE ||
-			im->layers[l].phase == PL_LAYER_PRESENT;
+	for (size_t l = 0; l < im->nlayers; l++) {
+		const struct layer_state *layer = &im->layers[l];
+
+		done += layer->phase == PL_LAYER_DONE || layer->phase == PL_LAYER_PRESENT;
+		fetched += layer->phase >= PL_LAYER_DOWNLOADED || layer->phase == PL_LAYER_PRESENT;
+	}
 	if (im->state == IMAGE_RESOLVING)
 		snprintf(line, sizeof(line), "%s: resolving", p->names[i]);
 	else
-		snprintf(line, sizeof(line), "%s: %zu of %zu layers", p->names[i], done,
-			 im->nlayers);
+		snprintf(line, sizeof(line), "%s: %zu layer%s, %zu downloaded, %zu unpacked",
+			 p->names[i], im->nlayers, im->nlayers == 1 ? "" : "s", fetched, done);
 	add_line(s, line);
 	for (size_t l = 0; l < im->nlayers && s->used + 2 < s->rows; l++)
 		if (active(&im->layers[l]))
@@ -204,8 +205,12 @@ static void draw(struct progress *p)
 	for (size_t i = 0; i < p->n && s.used + 3 < s.rows; i++)
 		if (p->images[i].state < IMAGE_WHOLE)
 			draw_image(p, &s, i);
-	snprintf(line, sizeof(line), "%zu of %zu images ready%s%s", whole, p->n,
-		 failed ? ", some failed" : "", p->committing ? "; writing to disk" : "");
+	char trouble[32] = "";
+
+	if (failed)
+		snprintf(trouble, sizeof(trouble), ", %zu failed", failed);
+	snprintf(line, sizeof(line), "%zu of %zu images ready%s%s", whole, p->n, trouble,
+		 p->committing ? "; writing to disk" : "");
 	add_line(&s, line);
 	add(&s, "\x1b[J", 3); /* what the last drawing had below */
 	p->drawn = s.used;
@@ -247,7 +252,7 @@ static void layer_line(struct progress *p, const struct pl_event *ev, const char
 	const struct layer_state *old = &p->images[ev->image].layers[ev->layer];
 	char text[64], size[16];
 
-	if (p->bars || p->mode == PROGRESS_NONE || (old->known && old->phase == ev->phase))
+	if (p->bars || p->mode == PROGRESS_NONE || ev->shared || old->phase == ev->phase)
 		return;
 	cli_size(ev->total, size, sizeof(size));
 	snprintf(text, sizeof(text), "layer %s %s (%s)", id,
@@ -268,7 +273,6 @@ static void layer_event(struct progress *p, const struct pl_event *ev)
 	k3_hex(ev->digest.hash, 6, hex);
 	layer_line(p, ev, hex);
 	memcpy(l->id, hex, sizeof(hex));
-	l->known = true;
 	/* Unpacking goes on behind the download: what is shown never goes backwards. */
 	if (ev->phase < l->phase)
 		return;
@@ -287,7 +291,8 @@ static void resolved(struct progress *p, const struct pl_event *ev)
 	im->layers = k3_xcalloc(im->nlayers, sizeof(*im->layers));
 	for (size_t i = 0; i < im->nlayers; i++)
 		im->layers[i].phase = PL_LAYER_PRESENT;
-	snprintf(text, sizeof(text), "resolved, %zu layers", im->nlayers);
+	snprintf(text, sizeof(text), "resolved, %zu layer%s", im->nlayers,
+		 im->nlayers == 1 ? "" : "s");
 	if (!p->bars && p->mode != PROGRESS_NONE)
 		line(p, p->names[ev->image], text);
 }

@@ -33,7 +33,7 @@ static void find_plain_words(struct k3_buf *note, const char *type, const char *
 {
 	char *text = (char *)note->p;
 
-	if (!type || strncasecmp(type, "text/plain", 10) != 0)
+	if ((type && strncasecmp(type, "text/plain", 10) != 0) || *text == '<')
 		return;
 	text[strcspn(text, "\r\n")] = '\0';
 	set_words(text, secret, out);

@@ -231,7 +231,7 @@ static int get_document(struct document *d, struct oci_desc *got, struct k3_err 
 int fetch_document(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *want,
 		   struct k3_buf *raw, struct oci_desc *got, struct k3_err *e)
 {
-	AUTO_DOCUMENT struct document d;
+	AUTO_DOCUMENT struct document d = { 0 };
 	struct oci_desc found;
 
 	init(&d, s, r, want);
@@ -294,7 +294,7 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 int fetch_resolve(struct fetch_session *s, const struct oci_ref *r, struct oci_desc *got,
 		  struct k3_err *e)
 {
-	AUTO_DOCUMENT struct document d;
+	AUTO_DOCUMENT struct document d = { 0 };
 	K3_AUTO_BUF struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
 	struct oci_desc found;
 	bool complete;

@@ -88,12 +88,17 @@ enum http_fault http_fault(const struct http *h)
 
 const char *http_field(const struct http_head *h, const char *name, unsigned nth)
 {
-	const char *p = (const char *)h->fields.p, *end = p + h->fields.len;
-	size_t n = strlen(name);
+	const char *p = (const char *)h->fields.p;
+	size_t n = strlen(name), left = h->fields.len;
 
-	for (; p && p < end; p += strlen(p) + 1)
+	while (left) {
+		size_t len = strlen(p) + 1;
+
 		if (!strncasecmp(p, name, n) && p[n] == ':' && !nth--)
 			return p + n + 1 + strspn(p + n + 1, " \t");
+		p += len;
+		left -= len;
+	}
 	return NULL;
 }
 
@@ -286,8 +291,11 @@ static int fail_certificate(struct http *h, struct k3_err *e)
 	find_issuer(h, issuer);
 	k3_fail(e, K3_NET, "TLS certificate of %s refused: %s%s%s%s", h->origin, reason,
 		*issuer ? " (issued by " : "", issuer, *issuer ? ")" : "");
-	return k3_hint(e, "trust the issuer with --ca-file FILE, or for a registry without TLS use "
-			  "--plain-http");
+	/* other reasons, such as another name or a date, are no question of trust */
+	if (strstr(reason, "issuer") || strstr(reason, "self-signed") ||
+	    strstr(reason, "self signed"))
+		k3_hint(e, "trust the issuer with --ca-file FILE");
+	return -1;
 }
 
 /* Only OpenSSL's text tells a peer without TLS from one that dislikes ours. */
@@ -316,6 +324,21 @@ static int fail_handshake(struct http *h, struct k3_err *e)
 	return -1;
 }
 
+static void hint_proxy(const struct http *h, struct k3_err *e)
+{
+	static const char *const names[] = { "https_proxy", "HTTPS_PROXY", "http_proxy",
+					     "all_proxy", "ALL_PROXY" };
+
+	if (http_origin_is_loopback(h->origin))
+		return;
+	for (size_t i = 0; i < K3_ARRAY_LEN(names); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && *value)
+			k3_hint(e, "the environment sets a proxy (%s)", names[i]);
+	}
+}
+
 static int fail_connect(struct http *h, struct k3_err *e)
 {
 	long sys = 0;
@@ -328,6 +351,7 @@ static int fail_connect(struct http *h, struct k3_err *e)
 		k3_fail(e, K3_NET, "cannot connect to %s: %s", h->origin, h->reason);
 	e->code = K3_NET;
 	e->retry = true;
+	hint_proxy(h, e);
 	return -1;
 }
 
@@ -342,6 +366,7 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 		h->fault = HTTP_FAULT_UNREACHABLE;
 		k3_fail(e, K3_NET, "cannot find the host of %s: %s", h->origin, why);
 		e->retry = true;
+		hint_proxy(h, e);
 		return -1;
 	case CURLE_COULDNT_CONNECT:
 		return fail_connect(h, e);

@@ -78,6 +78,7 @@ struct pl_event {
 	size_t layer;
 	enum pl_phase phase;
 	uint64_t done, total;
+	bool shared;              /* the same layer is told about with an earlier image, too */
 	struct oci_digest digest; /* of the layer's blob */
 	const char *text;
 	const struct k3_err *err;

@@ -16,11 +16,9 @@ void run_event(struct run *r, const struct pl_event *ev)
 	run_event_locked(r, ev);
 }
 
-/* A shared layer is shown once: with the first image that needs it. */
-void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done)
+static void layer_event(struct run *r, const struct image *im, const struct blob *b,
+			enum pl_phase phase, uint64_t done)
 {
-	const struct image *im = b->users[0];
-
 	for (size_t i = 0; i < im->img->nlayers; i++) {
 		if (im->nodes[i]->blob != b)
 			continue;
@@ -30,9 +28,19 @@ void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase ph
 							.phase = phase,
 							.done = done,
 							.total = b->desc->size,
+							.shared = im != b->users[0],
 							.digest = b->desc->digest });
 		return;
 	}
+}
+
+/* How far it got is told with the first image that needs it, what became of it with all. */
+void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done)
+{
+	bool all = phase != PL_LAYER_DOWNLOADING && phase != PL_LAYER_UNPACKING;
+
+	for (size_t i = 0; i < (all ? b->nusers : 1); i++)
+		layer_event(r, b->users[i], b, phase, done);
 }
 
 static void finish_image_locked(struct run *r, struct image *im)
@@ -154,6 +162,13 @@ static void resolve_all(struct run *r)
 	run_workers(w, add_workers(r, w, 0, at_most(r->nimages, PL_TRANSFERS), resolve_worker));
 }
 
+static void tell_plan(struct run *r, const struct image *im)
+{
+	for (size_t i = 0; im->nodes && i < im->img->nlayers; i++)
+		if (im->nodes[i]->wanted || !im->nodes[i]->blob->stored)
+			layer_event(r, im, im->nodes[i]->blob, PL_LAYER_WAITING, 0);
+}
+
 static void transfer_and_build(struct run *r)
 {
 	struct worker w[PL_TRANSFERS + PL_BUILDERS];
@@ -170,6 +185,7 @@ static void transfer_and_build(struct run *r)
 	}
 	for (size_t i = 0; i < r->nimages; i++) {
 		K3_WITH_MONITOR(r->mon);
+		tell_plan(r, &r->images[i]);
 		run_check_whole_locked(r, &r->images[i]);
 	}
 	/* Transfers first: were threads to run out, everything is fetched before it is built. */

@@ -61,7 +61,9 @@ static int look_ahead(struct decode *d, size_t *got, struct k3_err *e)
 		d->in.p += take;
 		d->in.n -= take;
 	}
-	d->later = d->in;
+	/* With nothing left of in, later is what it was: the bytes after an earlier head. */
+	if (d->in.n)
+		d->later = d->in;
 	d->in = (struct decode_in){ d->head, n };
 	d->src_end = false;
 	*got = n;

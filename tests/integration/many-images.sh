@@ -20,7 +20,7 @@ for upto in 1 2 10 100 500 "$MANY_MAX"; do
     printf '      %d ms, meta.db %d KiB, metadata.db %d KiB\n' $(($(now_ms) - start)) \
         $(($(stat -c %s "$meta") >> 10)) $(($(stat -c %s "$native") >> 10))
     check "bbolt's checker with $upto images" bbolt_check "$meta" "$native"
-    check_eq "list names $upto images" "$("$K3SIMG" list --root "$root" -o name | wc -l)" "$upto"
+    check_eq "list names $upto images" "$(names "$root" | wc -l)" "$upto"
     done=$upto
 done
 if ctd_start "$CTD_VERSION" "$root"; then
@@ -36,5 +36,5 @@ fi
 check "bbolt's checker after containerd" bbolt_check "$meta" "$native"
 check "preload of all again" "$K3SIMG" preload --root "$root" --pause none -f "$T/list"
 check "bbolt's checker at the end" bbolt_check "$meta" "$native"
-check_eq "list names all" "$("$K3SIMG" list --root "$root" -o name | wc -l)" "$MANY_MAX"
+check_eq "list names all" "$(names "$root" | wc -l)" "$MANY_MAX"
 finish

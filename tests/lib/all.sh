@@ -46,22 +46,30 @@ preload() {
     "$K3SIMG" preload --root "$root" --pause "${PAUSE:-none}" "$@"
 }
 
-# store_state ROOT: one line for databases, blobs and snapshot trees.
+# store_state ROOT: one line for databases, blobs and snapshot trees.  The
+# directory .k3simg, where a run that the network broke keeps what it has
+# fetched so far, is no part of the store.
 store_state() {
-    (
-        cd "$1" || exit
-        sha256sum io.containerd.metadata.v1.bolt/meta.db io.containerd.snapshotter.v1.native/metadata.db 2>/dev/null
-        find . -path ./tmpmounts -prune -o -printf '%p %y %m %U %G %s %T@ %i\n' | grep -v '^\. \|^\./io.containerd.metadata.v1.bolt d\|^\./tmpmounts' | sort
-    ) | sha256sum
+    _store_lines "$1" '%p %y %m %U %G %s %T@ %i\n'
 }
 
 # store_content ROOT: like store_state, but times and inodes do not count.
 store_content() {
+    _store_lines "$1" '%p %y %m %U %G\n'
+}
+
+_store_lines() {
     (
         cd "$1" || exit
         sha256sum io.containerd.metadata.v1.bolt/meta.db io.containerd.snapshotter.v1.native/metadata.db 2>/dev/null
-        find . -path ./tmpmounts -prune -o -mindepth 1 -printf '%p %y %m %U %G\n' | sort
+        find . -mindepth 1 \( -path ./tmpmounts -o -path ./.k3simg \) -prune -o \
+            -mindepth 1 -not -path ./io.containerd.metadata.v1.bolt -printf "$2" | sort
     ) | sha256sum
+}
+
+# names ROOT: the images of a root by their tags.
+names() {
+    "$K3SIMG" list --root "$1" -o name | grep -v @
 }
 
 # image_digest NAME: the digest under which the registry knows a test image.

@@ -13,7 +13,7 @@ export PATH
 LIB=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd -- "$LIB/../.." && pwd)
 CACHE=${K3SIMG_CACHE:-/var/cache/k3simg-test}
-K3SIMG=${K3SIMG:-$TOP/build/k3simg}
+K3SIMG=$(realpath -m -- "${K3SIMG:-$TOP/build/k3simg}")
 PYTHON=/usr/bin/python3
 export LIB TOP CACHE K3SIMG PYTHON
 export PYTHONDONTWRITEBYTECODE=1

@@ -81,11 +81,9 @@ static void put_root(uint8_t *p)
 
 static void make_sound(uint8_t file[PAGES * PS])
 {
-	struct bolt_meta m = { .page_size = PS,
-			       .root = LEAF_ROOT,
-			       .freelist = LIST,
-			       .high_water = PAGES,
-			       .txid = 2 };
+	struct bolt_meta m = {
+		.page_size = PS, .root = LEAF_ROOT, .freelist = LIST, .high_water = PAGES, .txid = 2
+	};
 	struct bolt_page_head head = { .id = BRANCH, .flags = BOLT_PAGE_BRANCH, .count = 2 };
 	uint8_t *p = file + BRANCH * PS;
 
@@ -182,8 +180,8 @@ TEST(wrong_freelists_are_found)
 		{ 16, 77, "page 77: listed as free, but not in use", true, true },
 		{ 16, 0, "page 0: listed as free, but not in use", true, true },
 		{ 16, LIST, "page 8: listed as free, but reachable", true, true },
-		{ 10, 1, "1 pages are neither reachable nor listed as free, the first: 9",
-		  false, true },
+		{ 10, 1, "1 pages are neither reachable nor listed as free, the first: 9", false,
+		  true },
 		{ 10, 200, "no room for its 200 entries", true, false },
 		{ 12, 2, "overflow pages pass the end", true, false },
 		{ 8, 2, "no freelist", true, false },

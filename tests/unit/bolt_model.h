@@ -252,11 +252,11 @@ static inline void model_dump(const struct model *m, FILE *f, int depth)
 
 /* How random operations look. */
 struct model_shape {
-	uint32_t keys;       /* different keys per bucket */
-	uint32_t value_max;  /* usual length of values */
-	uint32_t big_max;    /* one value in 32 is up to that long */
-	uint32_t depth;      /* of nested buckets */
-	uint32_t deletes;    /* percent */
+	uint32_t keys;      /* different keys per bucket */
+	uint32_t value_max; /* usual length of values */
+	uint32_t big_max;   /* one value in 32 is up to that long */
+	uint32_t depth;     /* of nested buckets */
+	uint32_t deletes;   /* percent */
 };
 
 static inline struct bolt_val model_rand_key(struct model_rng *r, const struct model_shape *s,
@@ -322,8 +322,8 @@ static inline int model_op(struct model_rng *r, const struct model_shape *s, str
 			m->sequence = root ? m->sequence : dice + m->n;
 			return root ? 0 : bolt_set_sequence(b, m->sequence, e);
 		}
-		bool is_sub = found ? m->v[i].sub != NULL :
-				      root || (depth < s->depth && !model_rand(r, 8));
+		bool is_sub = found ? m->v[i].sub != NULL
+				    : root || (depth < s->depth && !model_rand(r, 8));
 
 		if (!is_sub)
 			return model_op_put(r, s, m, b, key, e);

@@ -5,13 +5,20 @@
 #include "tests/unit/bolt_help.h"
 
 /* One bucket zz with k -> v, as bbolt writes it. */
+/* clang-format off */
 static const uint8_t worked_example[84] = {
-	0x04, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0x01, 0, 0, 0, 0, 0,		  /* header */
-	0x01, 0, 0, 0, 0x10, 0, 0, 0, 0x02, 0, 0, 0, 0x32, 0, 0, 0,		  /* element */
-	0x7a, 0x7a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,		  /* key, bucket */
-	0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0x01, 0, 0, 0, 0, 0,			  /* inline page */
-	0, 0, 0, 0, 0x10, 0, 0, 0, 0x01, 0, 0, 0, 0x01, 0, 0, 0, 0x6b, 0x76,
+	/* header */
+	0x04, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0x01, 0, 0, 0, 0, 0,
+	/* element */
+	0x01, 0, 0, 0, 0x10, 0, 0, 0, 0x02, 0, 0, 0, 0x32, 0, 0, 0,
+	/* key, root page, sequence */
+	'z', 'z', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	/* inline page: header, element, key, value */
+	0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0x01, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0x10, 0, 0, 0, 0x01, 0, 0, 0, 0x01, 0, 0, 0,
+	'k', 'v',
 };
+/* clang-format on */
 
 TEST(inline_bucket_is_laid_out_as_by_bbolt)
 {
@@ -98,18 +105,12 @@ TEST(broken_leaves_are_refused)
 		uint32_t value;
 		const char *text;
 	} cases[] = {
-		{ 8, 0x00020003, "flags" },
-		{ 8, 0x00020010, "flags" },
-		{ 8, 0x00040002, "no room" },
-		{ 8, 0xffff0002, "no room" },
-		{ 20, 48, "outside" },
-		{ 20, 0xffffffff, "outside" },
-		{ 24, 0, "key of 0" },
-		{ 24, 0xffffffff, "outside" },
-		{ 28, 0xffffffff, "outside" },
-		{ 28, 14, "overlap" },
-		{ 36, 16, "not above" },
-		{ 16, 2, "unknown flags" },
+		{ 8, 0x00020003, "flags" },    { 8, 0x00020010, "flags" },
+		{ 8, 0x00040002, "no room" },  { 8, 0xffff0002, "no room" },
+		{ 20, 48, "outside" },         { 20, 0xffffffff, "outside" },
+		{ 24, 0, "key of 0" },         { 24, 0xffffffff, "outside" },
+		{ 28, 0xffffffff, "outside" }, { 28, 14, "overlap" },
+		{ 36, 16, "not above" },       { 16, 2, "unknown flags" },
 		{ 16, 1, "bucket of only 1" },
 	};
 	struct bolt_page pg;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fetch/auth.h"
+#include "fetch/session.h"
 
 #include <stdlib.h>
 
@@ -115,13 +116,13 @@ TEST(identity_token_is_posted)
 		  .body = "{\"access_token\":\"abc\"}" },
 		{ 0 },
 	};
-	char auth[256];
 	struct pair p;
 
 	start(&p, registry, tokens, NULL);
-	snprintf(auth, sizeof(auth), "{\"auths\":{\"%s/a\":{\"identitytoken\":\"id&t\"}}}",
-		 ts_host(p.registry));
-	ts_auth_file(auth);
+	FILE *f = fopen(p.c.f->o.auth_file, "w"); /* read only now, by the first 401 */
+
+	fprintf(f, "{\"auths\":{\"%s/a\":{\"identitytoken\":\"id&t\"}}}", ts_host(p.registry));
+	fclose(f);
 	EQ_INT(fetch(&p.c), 0);
 	finish(&p);
 }

@@ -138,6 +138,7 @@ TEST(bad_answers)
 	refused("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", "<html>", K3_PROTO, "web page");
 	refused("HTTP/1.1 204 No Content\r\n", NULL, K3_PROTO, "HTTP 204");
 	refused(OK200, "what?", K3_FORMAT, "not valid JSON");
+	refused(OK200, NULL, K3_FORMAT, "not valid JSON");
 	refused(OK200, "[]", K3_FORMAT, "not a JSON object");
 	refused(OK200, "{}", K3_UNSUPPORTED, "neither");
 	refused(OK200 "Content-Type: application/vnd.oci.image.index.v1+json\r\n", MANIFEST,
@@ -412,6 +413,47 @@ TEST(loopback_without_tls_falls_back_once)
 	EQ_INT(c.retries, 0);
 	k3_buf_release(&raw);
 	ts_disconnect(&c);
+	ts_free(t);
+}
+
+static void fetch_404(void *arg)
+{
+	struct ts_client *c = arg;
+	struct fetch_session *s;
+	struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
+	struct oci_desc got;
+	struct k3_err e = { 0 };
+
+	if (!fetch_session_new(c->f, &s, &e)) {
+		if (fetch_document(s, &c->r, NULL, &raw, &got, &e))
+			c->retries += e.code == K3_NOTFOUND;
+		fetch_session_free(s);
+	}
+	k3_buf_release(&raw);
+}
+
+TEST(sessions_of_several_threads)
+{
+	const struct ts_step script[] = { { .reply = "HTTP/1.1 404 No\r\n" },
+					  { .reply = "HTTP/1.1 404 No\r\n" },
+					  { .reply = "HTTP/1.1 404 No\r\n" },
+					  { 0 } };
+	const struct fetch_opts o = { 0 };
+	struct ts *t = ts_start(script);
+	struct ts_client shared, each[3];
+	struct k3_thread *threads[3];
+
+	ts_connect(&shared, t, "a/b:v1", &o);
+	for (int i = 0; i < 3; i++) {
+		each[i] = (struct ts_client){ .f = shared.f, .r = shared.r };
+		OK(k3_thread_start(fetch_404, &each[i], &threads[i], &err));
+	}
+	for (int i = 0; i < 3; i++) {
+		k3_thread_join(threads[i]);
+		EQ_INT(each[i].retries, 1);
+	}
+	CHECK(ts_strangers(t) >= 1);
+	ts_disconnect(&shared);
 	ts_free(t);
 }
 
