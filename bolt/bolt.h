@@ -94,8 +94,7 @@ K3_MUST int bolt_bucket_delete(struct bolt_bucket *parent, struct bolt_val name,
 K3_MUST int bolt_bucket_path(struct bolt_txn *t, const struct bolt_val *names, size_t n,
 			     struct bolt_bucket **out, struct k3_err *e);
 
-/* *out = { NULL, 0 } and success when the key is absent or a bucket; an empty value has p != NULL.
- */
+/* *out = { NULL, 0 } if the key is absent or a bucket; an empty value has p != NULL. */
 K3_MUST int bolt_get(struct bolt_bucket *b, struct bolt_val key, struct bolt_val *out,
 		     struct k3_err *e);
 /*
@@ -138,7 +137,7 @@ K3_MUST int bolt_next(struct bolt_bucket *b, struct bolt_iter *it, struct bolt_i
  *   and not in the stored freelist) are reported, but not counted: bbolt makes them.
  * Fails with K3_NOMEM only.
  */
-typedef void bolt_report_fn(void *arg, const char *problem);
+typedef void bolt_report_fn(void *arg, const char *finding);
 K3_MUST int bolt_check(struct bolt_txn *t, bolt_report_fn *report, void *arg, size_t *problems,
 		       struct k3_err *e);
 

@@ -152,8 +152,8 @@ static void print_text(const struct settings *s, const struct wanted *w,
 		cli_duration(r->ms, time, sizeof(time));
 		/* 19 bytes: the algorithm and twelve digits, as crictl shows them */
 		printf("%s  %s  %.19s  %zu layer%s  %s  %s%s%s  %s\n", w->names[i], platform,
-		       digest, r->layers, size, s->snapshots, s->pin ? "  pinned" : "",
-		       r->changed ? "" : "  up to date", time);
+		       digest, r->layers, r->layers == 1 ? "" : "s", size, s->snapshots,
+		       s->pin ? "  pinned" : "", r->changed ? "" : "  up to date", time);
 	}
 }
 

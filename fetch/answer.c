@@ -82,7 +82,7 @@ static enum k3_code code_of(unsigned status)
 int answer_fail(struct fetch_session *s, const struct outcome *o, const char *what,
 		const char *secret, struct k3_err *e)
 {
-	unsigned status = o->head->status;
+	unsigned status = o->status;
 	enum k3_code code = code_of(status);
 	char words[WORDS_MAX];
 

@@ -195,7 +195,7 @@ static int request_token(struct fetch_session *s, const struct oci_ref *r,
 
 	if (exchange_run(s, &x, &o, e))
 		return k3_wrap(e, "token service");
-	return o.head->status == 200 ? 0 : fail_token(s, &o, who, basic, e);
+	return o.status == 200 ? 0 : fail_token(s, &o, who, basic, e);
 }
 
 static int answer_bearer(struct fetch_session *s, const struct oci_ref *r, const char *origin,

@@ -133,7 +133,7 @@ static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blo
 		/* a connection that dies behind the last byte has done its work */
 		if (e->code == K3_NET && b->got == b->d->size)
 			return 0;
-		if (b->o.head && b->o.head->status == 416 && b->asked) {
+		if (b->o.status == 416 && b->asked) {
 			b->no_range = true;
 			e->retry = true;
 		}

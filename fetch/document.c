@@ -271,7 +271,7 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 
 	for (;;) {
 		int rc = request_try(d->s, d->r, &q, &d->o, e);
-		unsigned status = rc ? 0 : d->o.head->status;
+		unsigned status = rc ? 0 : d->o.status;
 
 		*complete = false;
 		if (status == 400 || status == 405 || status == 501)

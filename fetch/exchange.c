@@ -104,10 +104,12 @@ int exchange_run(struct fetch_session *s, const struct exchange *x, struct outco
 	memcpy(o->origin, first, sizeof(first));
 	for (int hops = 0; hops <= FETCH_REDIRECTS_MAX; hops++) {
 		if (run_hop(s, x, url, o, e)) {
+			o->status = 0;
 			o->not_tls = !hops && http_fault(s->http) == HTTP_FAULT_NOT_TLS;
 			return -1;
 		}
-		if (!is_redirect(o->head->status))
+		o->status = o->head->status;
+		if (!is_redirect(o->status))
 			return 0;
 		if (next_url(s, x, o, &url, e))
 			return k3_wrap(e, "%s", o->origin);

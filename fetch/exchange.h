@@ -16,8 +16,9 @@ struct exchange {
 };
 
 struct outcome {
-	const struct http_head *head; /* valid until the session's next exchange, or NULL */
+	const struct http_head *head; /* valid until the session's next exchange */
 	char origin[HTTP_ORIGIN_MAX]; /* who answered in the end */
+	unsigned status;              /* of that answer; 0 = there was none */
 	bool crossed;                 /* another origin than the one asked */
 	bool not_tls;                 /* failed because the one asked speaks no TLS */
 };

@@ -3,8 +3,10 @@
  * Registry to bytes: a pull client of the OCI distribution-spec 1.1 on libcurl.
  *
  * struct fetch is the shared part of one run (options, credentials, token cache): mt.
- * struct fetch_session is one thread's connections; calls block, poll the cancel flag at
- * least once a second, retry by themselves and return the last cause.  All sizes in bytes.
+ * struct fetch_session is one thread's connections; calls block, notice the cancel flag
+ * within some 100 ms, retry by themselves and return the last cause.  All sizes in bytes.
+ * Messages name the host that answered and the cause; image and layer are the caller's to
+ * add.  Secrets never get into them.
  */
 #ifndef K3_FETCH_FETCH_H
 #define K3_FETCH_FETCH_H
@@ -33,8 +35,11 @@ struct fetch_opts {
 				    FETCH_BACKOFF_MAX_MS */
 	const char *user_agent;  /* NULL = "k3simg" */
 	struct k3_cancel *cancel;
-	/* Told about each retry (for plain progress lines); may be NULL; called on the session's
-	 * thread. */
+	/*
+	 * Told about each retry (for plain progress lines); may be NULL; called on the session's
+	 * thread.  what: "host/repo:tag", "host/repo@digest" or "blob digest"; attempt: number of
+	 * the one that has just failed, from 1.
+	 */
 	void (*on_retry)(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
 			 const struct k3_err *why);
 	void *on_retry_arg;
@@ -52,22 +57,27 @@ struct fetch_opts {
 K3_MUST int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e);
 void fetch_free(struct fetch *f); /* after all its sessions */
 
+/* Reads the CA files the first time.  K3_USAGE when --ca-file or SSL_CERT_FILE is unusable. */
+
 K3_MUST int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err *e);
 void fetch_session_free(struct fetch_session *s);
 
 /*
  * Asks what the reference names, without the body: HEAD, or GET where the registry answers
- * HEAD without a usable Docker-Content-Digest.  A reference with a digest needs no network.
- * K3_NOTFOUND, K3_AUTH, K3_NET, K3_PROTO, K3_CANCELLED.
+ * HEAD without a usable digest, length or media type.  A reference with a digest needs no
+ * network; media type and size stay zero then.
+ * K3_NOTFOUND, K3_AUTH, K3_NET, K3_PROTO, K3_UNSUPPORTED (schema 1, or no manifest), K3_USAGE
+ * and K3_FORMAT (auth file), or the reason of the cancel flag.
  */
 K3_MUST int fetch_resolve(struct fetch_session *s, const struct oci_ref *r, struct oci_desc *got,
 			  struct k3_err *e);
 
 /*
  * Fetches an index or manifest, byte for byte, into *raw (emptied first; at most raw->max).
- * want = NULL: by the reference's tag or digest; else that digest and size are enforced.
- * *got: media type (Content-Type, which must agree with a mediaType in the body), digest
- * (verified against want, the reference's digest and Docker-Content-Digest), size.
+ * want = NULL: by the reference's digest or else tag; else that digest and size are enforced.
+ * *got: media type (Content-Type, which must agree with a mediaType in the body; always one of
+ * the four kinds), digest (verified against want, the reference's digest and
+ * Docker-Content-Digest), size.
  * K3_LIMIT for a body above raw->max, K3_DIGEST, K3_FORMAT (not JSON), and as fetch_resolve.
  */
 K3_MUST int fetch_document(struct fetch_session *s, const struct oci_ref *r,
@@ -82,7 +92,9 @@ typedef int fetch_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
  * made for d->digest.alg; the rest is asked for by Range (a registry that ignores Range is
  * read from the start and the known part skipped).  A broken transfer resumes where it
  * stopped.  On success size and digest are verified.  Bytes handed to fn before a failure
- * are unverified: K3_DIGEST means drop them all.
+ * are unverified: K3_DIGEST means drop them all.  An error of fn ends the call and comes
+ * back untouched.  Nothing is asked for when have = d->size.
+ * The hash is read out (as new) on success; otherwise free it.
  */
 K3_MUST int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
 		       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,

@@ -368,6 +368,11 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 		e->retry = true;
 		hint_proxy(h, e);
 		return -1;
+	case CURLE_OPERATION_TIMEDOUT: /* only connecting has such a limit */
+		k3_fail(e, K3_NET, "cannot connect to %s: %s", h->origin, why);
+		e->retry = true;
+		hint_proxy(h, e);
+		return -1;
 	case CURLE_COULDNT_CONNECT:
 		return fail_connect(h, e);
 	case CURLE_PEER_FAILED_VERIFICATION:

@@ -93,10 +93,9 @@ static int try_url(struct fetch_session *s, const struct oci_ref *r, const struc
 
 	if (run(s, q, url, authorization, o, e))
 		return -1;
-	if (o->head->status == 401 && !o->crossed &&
-	    authenticate(s, r, q, url, &authorization, o, e))
+	if (o->status == 401 && !o->crossed && authenticate(s, r, q, url, &authorization, o, e))
 		return -1;
-	if (o->head->status / 100 == 2 || (q->any_status && o->head->status != 401))
+	if (o->status / 100 == 2 || (q->any_status && o->status != 401))
 		return 0;
 	const char *secret = authorization ? strchr(authorization, ' ') : NULL;
 
@@ -120,12 +119,12 @@ int request_try(struct fetch_session *s, const struct oci_ref *r, const struct r
 	free(url);
 	url = make_url(r, q, true);
 	rc = try_url(s, r, q, url, o, e);
-	if (o->head && o->head->status == 400) {
+	if (o->status == 400) {
 		/* it does speak TLS and had only dropped the connection */
 		*e = first;
 		return -1;
 	}
-	if (o->head && o->head->status)
+	if (o->status)
 		remember_plain(s->f, r->host);
 	return rc;
 }
