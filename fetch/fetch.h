@@ -94,7 +94,8 @@ typedef int fetch_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
  * stopped.  On success size and digest are verified.  Bytes handed to fn before a failure
  * are unverified: K3_DIGEST means drop them all.  An error of fn ends the call and comes
  * back untouched.  Nothing is asked for when have = d->size.
- * The hash is read out (as new) on success; otherwise free it.
+ * The hash is read out (as new) on success and on K3_DIGEST; after any other failure it holds
+ * exactly the bytes that fn has taken, so that another call may go on.
  */
 K3_MUST int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
 		       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,

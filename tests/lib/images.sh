@@ -122,7 +122,7 @@ images_bench() {
 reference_tree() {
     local dir
     dir=$(cached "unpacked-$CTD_VERSION-$(_images_key)" _reference_build) || exit 99
-    printf '%s/%s\n' "$dir" "${1//\//_}"
+    readlink -f -- "$dir/${1//\//_}"
 }
 
 _reference_build() (

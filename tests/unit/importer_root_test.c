@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening roots of all kinds. */
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "importer/imp.h"
+#include "importer/schema.h"
+
+static char *below(const char *dir, const char *name)
+{
+	return k3_xasprintf("%s/%s", dir, name);
+}
+
+static int try_open(const char *root, bool write, struct k3_err *e)
+{
+	struct imp_opts o = { .root = root, .ns = "k8s.io", .write = write };
+	struct imp *i;
+
+	if (imp_open(&o, &i, e))
+		return -1;
+	imp_close(i, true);
+	return 0;
+}
+
+static void make_dirs(const char *root, const char *name)
+{
+	K3_AUTO_FREE char *path = below(root, name);
+	struct k3_err err;
+
+	OK(k3_make_dirs(path, 0755, &err));
+}
+
+static void write_file(const char *root, const char *name, const char *text)
+{
+	K3_AUTO_FREE char *path = below(root, name);
+	K3_AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	struct k3_err err;
+
+	OK(k3_write_all(fd, text, strlen(text), path, &err));
+}
+
+/* meta.db with this schema version; "" = none. */
+static void make_meta(const char *root, const char *version)
+{
+	K3_AUTO_FREE char *dir = below(root, IMP_META_DIR);
+	K3_AUTO_FD int fd = -1;
+	struct bolt_bucket *v1;
+	struct bolt_db *db;
+	struct bolt_txn *t;
+	struct k3_err err;
+
+	make_dirs(root, IMP_META_DIR);
+	OK(k3_open_dir(AT_FDCWD, dir, &fd, &err));
+	OK(bolt_open(fd, "meta.db", BOLT_WRITE | BOLT_CREATE, 0644, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	OK(bolt_bucket_make(bolt_root(t), BOLT_STR("v1"), &v1, &err));
+	if (*version)
+		OK(bolt_put(v1, BOLT_STR("version"), BOLT_STR(version), &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+}
+
+TEST(missing_root)
+{
+	K3_AUTO_FREE char *root = below(unit_tmpdir(), "a/b");
+	struct imp_opts o = { .root = root, .ns = "k8s.io", .write = true };
+	struct k3_err err;
+	struct stat st;
+	struct imp *i;
+
+	FAILS(try_open(root, false, &err), K3_NOTFOUND);
+	OK(imp_open(&o, &i, &err));
+	CHECK(!stat(root, &st));
+	EQ_INT(st.st_mode & 0777, 0711);
+	imp_close(i, true);
+	/* Nothing came of it. */
+	CHECK(stat(root, &st));
+}
+
+TEST(empty_root_stays)
+{
+	const char *root = unit_tmpdir();
+	K3_AUTO_FREE char *staging = below(root, IMP_STAGE_DIR);
+	struct k3_err err;
+
+	make_dirs(root, "lost+found");
+	OK(try_open(root, false, &err));
+	OK(try_open(root, true, &err));
+	CHECK(access(root, F_OK) == 0);
+	CHECK(access(staging, F_OK) != 0);
+}
+
+TEST(foreign_directory)
+{
+	const char *root = unit_tmpdir();
+	K3_AUTO_FREE char *file = below(root, "file");
+	struct k3_err err;
+
+	write_file(root, "file", "x");
+	FAILS(try_open(root, true, &err), K3_STORE);
+	HAS_STR(err.msg, "not a containerd root");
+	FAILS(try_open(root, false, &err), K3_STORE);
+	FAILS(try_open(file, true, &err), K3_STORE);
+	make_dirs(root, "io.containerd.runtime.v2.task");
+	OK(try_open(root, true, &err));
+}
+
+TEST(schema_versions)
+{
+	struct k3_err err;
+
+	for (char v = 0; v < 12; v++) {
+		const char version[] = { (char)(2 * v), '\0' };
+		const char *root = unit_tmpdir();
+
+		make_meta(root, version);
+		if (v == 3 || v == 4) {
+			OK(try_open(root, true, &err));
+			EQ_INT(imp_schema_peek(root), v);
+			continue;
+		}
+		FAILS(try_open(root, true, &err), K3_STORE);
+		HAS_STR(err.msg, "knows 3 and 4");
+		FAILS(try_open(root, false, &err), K3_STORE);
+	}
+	HAS_STR(err.msg, "schema version 11");
+	HAS_STR(err.hint, "newer k3simg");
+}
+
+TEST(database_without_schema_is_fresh)
+{
+	const char *root = unit_tmpdir();
+	K3_AUTO_FREE char *dir = below(root, IMP_META_DIR);
+	K3_AUTO_FD int fd = -1;
+	struct bolt_db *db;
+	struct k3_err err;
+
+	make_dirs(root, IMP_META_DIR);
+	OK(k3_open_dir(AT_FDCWD, dir, &fd, &err));
+	OK(bolt_open(fd, "meta.db", BOLT_WRITE | BOLT_CREATE, 0644, &db, &err));
+	bolt_close(db);
+	OK(try_open(root, true, &err));
+	EQ_INT(imp_schema_peek(root), 0);
+}
+
+TEST(broken_database)
+{
+	const char *root = unit_tmpdir();
+	struct k3_err err;
+
+	make_dirs(root, IMP_META_DIR);
+	write_file(root, IMP_META_DIR "/meta.db", "this is no database, however long it is");
+	FAILS(try_open(root, true, &err), K3_STORE);
+	FAILS(try_open(root, false, &err), K3_STORE);
+}
+
+TEST(containerd_runs)
+{
+	const char *root = unit_tmpdir();
+	K3_AUTO_FREE char *path = below(root, IMP_META_DIR "/meta.db");
+	K3_AUTO_FD int fd = -1;
+	struct k3_err err;
+
+	make_meta(root, "\x06");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(!flock(fd, LOCK_EX));
+	FAILS(try_open(root, true, &err), K3_BUSY);
+	HAS_STR(err.msg, "containerd is running on this root");
+	HAS_STR(err.hint, "systemctl stop");
+	FAILS(try_open(root, false, &err), K3_BUSY);
+	CHECK(!flock(fd, LOCK_UN));
+	OK(try_open(root, true, &err));
+}
+
+static void cancel_it(void *arg)
+{
+	const struct k3_err why = { .code = K3_CANCELLED, .msg = "stopped" };
+
+	k3_cancel_raise(arg, &why);
+}
+
+TEST(second_run_waits_until_cancelled)
+{
+	struct k3_cancel *cancel = k3_cancel_new();
+	struct imp_opts o = { .root = unit_tmpdir(), .ns = "k8s.io", .write = true };
+	struct imp *first, *second;
+	struct k3_err err;
+
+	OK(imp_open(&o, &first, &err));
+	OK(try_open(o.root, false, &err)); /* looking is allowed */
+	o.cancel = cancel;
+	o.on_wait = cancel_it;
+	o.arg = cancel;
+	FAILS(imp_open(&o, &second, &err), K3_CANCELLED);
+	imp_close(first, false);
+	o.cancel = NULL;
+	OK(imp_open(&o, &second, &err));
+	imp_close(second, false);
+	k3_cancel_free(cancel);
+}
+
+TEST(leftover_trees_are_swept_and_blobs_stay)
+{
+	const char *root = unit_tmpdir();
+	K3_AUTO_FREE char *tree = below(root, IMP_STAGE_DIR "/trees/sha256-1");
+	K3_AUTO_FREE char *blob = below(root, IMP_STAGE_DIR "/blobs/sha256-1.part");
+	struct k3_err err;
+
+	make_dirs(root, IMP_STAGE_DIR "/trees/sha256-1/usr");
+	make_dirs(root, IMP_STAGE_DIR "/blobs");
+	write_file(root, IMP_STAGE_DIR "/blobs/sha256-1.part", "half");
+	OK(try_open(root, true, &err));
+	CHECK(access(tree, F_OK) != 0);
+	CHECK(access(blob, F_OK) == 0);
+}
+
+TEST(namespace_names)
+{
+	static const char *const bad[] = {
+		"", "-a", "a-", "a..b", "a/b", "a b", "version", "a.-b"
+	};
+	struct imp_opts o = { .root = unit_tmpdir() };
+	char longest[78];
+	struct k3_err err;
+	struct imp *i;
+
+	memset(longest, 'n', 77);
+	longest[77] = '\0';
+	for (size_t k = 0; k < K3_ARRAY_LEN(bad); k++) {
+		o.ns = bad[k];
+		FAILS(imp_open(&o, &i, &err), K3_USAGE);
+	}
+	o.ns = longest;
+	FAILS(imp_open(&o, &i, &err), K3_USAGE);
+	o.ns = longest + 1;
+	OK(imp_open(&o, &i, &err));
+	imp_close(i, false);
+}
+
+UNIT_MAIN
