@@ -233,11 +233,15 @@ static int open_plain(struct k3_root *root, int at, const char *path)
 	return (int)fd;
 }
 
-int k3_root_open_dir(struct k3_root *root, int at, const char *path, bool make,
-		     struct k3_buf *real, struct k3_root_dir *out, struct k3_err *e)
+int k3_root_open_dir(struct k3_root *root, int at, const char *path, bool make, struct k3_buf *real,
+		     struct k3_root_dir *out, struct k3_err *e)
 {
 	__attribute__((cleanup(walk_name_release))) struct walk_name w = {
-		.root = root, .real = real, .at = at, .own = -1, .make = make,
+		.root = root,
+		.real = real,
+		.at = at,
+		.own = -1,
+		.make = make,
 		.todo = K3_BUF(TODO_MAX),
 	};
 	K3_AUTO_FD int fd = open_plain(root, at, path);
@@ -394,7 +398,9 @@ static int walk_up(struct walk *w, struct k3_err *e)
 int k3_walk(int fd, const struct k3_walk_ops *ops, void *arg, struct k3_err *e)
 {
 	__attribute__((cleanup(walk_release))) struct walk w = {
-		.ops = ops, .arg = arg, .names = K3_BUF(WALK_NAMES_MAX),
+		.ops = ops,
+		.arg = arg,
+		.names = K3_BUF(WALK_NAMES_MAX),
 	};
 
 	w.dents = k3_xcalloc(1, GETDENTS_BYTES);
@@ -522,8 +528,8 @@ static int copy_file(int sdir, const char *sname, int ddir, const char *dname,
 
 	if (from < 0)
 		return k3_fail_sys(e, errno, "cannot open");
-	K3_AUTO_FD int to = openat(ddir, dname, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-				   0600);
+	K3_AUTO_FD int to = openat(ddir, dname,
+				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (to < 0)
 		return k3_fail_sys(e, errno, "cannot create");

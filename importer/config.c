@@ -25,11 +25,13 @@
 #define PAUSE_1 "registry.k8s.io/pause:3.8"
 #define PAUSE_2 "registry.k8s.io/pause:3.10"
 
-#define IMPORT_DEPTH_MAX 8u /* files that import files */
+#define FILES_MAX 256u /* that one configuration imports */
 
 /* What is read out of a containerd configuration; later files override earlier ones. */
 struct values {
 	char *root, *pause, *snapshotter;
+	char **files; /* read so far: each is read once */
+	size_t nfiles, files_cap;
 };
 
 static void values_release(struct values *v)
@@ -37,6 +39,9 @@ static void values_release(struct values *v)
 	free(v->root);
 	free(v->pause);
 	free(v->snapshotter);
+	for (size_t k = 0; k < v->nfiles; k++)
+		free(v->files[k]);
+	free(v->files);
 }
 
 #define AUTO_VALUES __attribute__((cleanup(values_release)))
@@ -47,6 +52,19 @@ static void set(char **to, const char *value)
 		return;
 	free(*to);
 	*to = k3_xstrdup(value);
+}
+
+/* Path without symlinks where it exists, and without slashes at the end. */
+static char *canonical(const char *path)
+{
+	char *real = realpath(path, NULL);
+	size_t n = strlen(path);
+
+	if (real)
+		return real;
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return k3_xstrndup(path, n);
 }
 
 /* ---- containerd's config.toml ------------------------------------------------------------------
@@ -83,11 +101,10 @@ static void take_values(const struct k3_toml *t, struct values *v)
 	}
 }
 
-static int read_config(const char *path, unsigned depth, struct values *v, struct k3_err *e);
+static int read_config(const char *path, struct values *v, struct k3_err *e);
 
 /* One entry of `imports`: a path or a pattern, relative to the file that has it. */
-static int read_import(const char *file, const char *pattern, unsigned depth, struct values *v,
-		       struct k3_err *e)
+static int read_import(const char *file, const char *pattern, struct values *v, struct k3_err *e)
 {
 	K3_AUTO_FREE char *copy = k3_xstrdup(file);
 	K3_AUTO_FREE char *full = *pattern == '/' ? k3_xstrdup(pattern)
@@ -95,22 +112,37 @@ static int read_import(const char *file, const char *pattern, unsigned depth, st
 	glob_t found = { 0 };
 	int rc = 0;
 
-	if (depth >= IMPORT_DEPTH_MAX)
-		return k3_fail(e, K3_USAGE, "%s: imports nested too deeply", file);
 	if (!glob(full, 0, NULL, &found))
 		for (size_t k = 0; !rc && k < found.gl_pathc; k++)
-			if (strcmp(found.gl_pathv[k], file))
-				rc = read_config(found.gl_pathv[k], depth + 1, v, e);
+			rc = read_config(found.gl_pathv[k], v, e);
 	globfree(&found);
 	return rc;
 }
 
-static int read_config(const char *path, unsigned depth, struct values *v, struct k3_err *e)
+/* Whether a file has been read already; it counts as read from now on. */
+static bool read_before(const char *path, struct values *v)
+{
+	K3_AUTO_FREE char *real = canonical(path);
+
+	for (size_t k = 0; k < v->nfiles; k++)
+		if (!strcmp(v->files[k], real))
+			return true;
+	v->files = k3_xgrow(v->files, v->nfiles, &v->files_cap, sizeof(char *));
+	v->files[v->nfiles++] = K3_STEAL(real);
+	return false;
+}
+
+static int read_config(const char *path, struct values *v, struct k3_err *e)
 {
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(K3_TOML_SIZE_MAX);
 	K3_AUTO_TOML struct k3_toml_doc *doc = NULL;
 	const struct k3_toml *imports;
 
+	if (read_before(path, v))
+		return 0;
+	if (v->nfiles > FILES_MAX)
+		return k3_fail(e, K3_USAGE, "%s: more than %u configuration files", path,
+			       FILES_MAX);
 	if (k3_read_file(AT_FDCWD, path, &text, e))
 		return -1;
 	if (k3_toml_parse(text.p ? text.p : (const uint8_t *)"", text.len, &doc, e)) {
@@ -122,7 +154,7 @@ static int read_config(const char *path, unsigned depth, struct values *v, struc
 	for (size_t k = 0; k < k3_toml_len(imports); k++) {
 		const char *pattern = k3_toml_str(k3_toml_at(imports, k));
 
-		if (pattern && read_import(path, pattern, depth, v, e))
+		if (pattern && read_import(path, pattern, v, e))
 			return -1;
 	}
 	return 0;
@@ -133,7 +165,7 @@ static int read_default(const char *path, struct values *v, bool *found, struct 
 {
 	struct k3_err why = { 0 };
 
-	*found = !read_config(path, 0, v, &why);
+	*found = !read_config(path, v, &why);
 	if (*found || why.code == K3_NOTFOUND)
 		return 0;
 	*e = why;
@@ -242,7 +274,7 @@ char *imp_default_root_at(const char *sysroot)
 	if (has_k3s(sysroot))
 		return k3_xasprintf("%s%s", sysroot, K3S_ROOT);
 	/* One that does not parse is reported by imp_config_load. */
-	if (read_config(file, 0, &v, &ignored) || !v.root)
+	if (read_config(file, &v, &ignored) || !v.root)
 		return k3_xasprintf("%s%s", sysroot, CONTAINERD_ROOT);
 	return k3_xasprintf("%s%s", sysroot, v.root);
 }
@@ -250,19 +282,6 @@ char *imp_default_root_at(const char *sysroot)
 char *imp_default_root(void)
 {
 	return imp_default_root_at("");
-}
-
-/* Path without symlinks where it exists, and without slashes at the end. */
-static char *canonical(const char *path)
-{
-	char *real = realpath(path, NULL);
-	size_t n = strlen(path);
-
-	if (real)
-		return real;
-	while (n > 1 && path[n - 1] == '/')
-		n--;
-	return k3_xstrndup(path, n);
 }
 
 static bool same_path(const char *a, const char *b)
@@ -337,7 +356,7 @@ int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 
 	*out = (struct imp_config){ .kind = agent ? IMP_ROOT_K3S : IMP_ROOT_CONTAINERD };
 	if (file) {
-		rc = read_config(file, 0, &v, e);
+		rc = read_config(file, &v, e);
 		out->file = k3_xstrdup(file);
 	} else {
 		rc = agent ? load_k3s(sysroot, agent, out, &v, e)

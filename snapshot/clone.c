@@ -73,8 +73,8 @@ static int remember_copy(struct clone *c, uint64_t *value, const char *name, str
 {
 	size_t at = c->first.len;
 
-	if (c->path.len && (k3_buf_add(&c->first, c->path.p, c->path.len, e) ||
-			    k3_buf_add(&c->first, "/", 1, e)))
+	if (c->path.len &&
+	    (k3_buf_add(&c->first, c->path.p, c->path.len, e) || k3_buf_add(&c->first, "/", 1, e)))
 		return -1;
 	if (k3_buf_add(&c->first, name, strlen(name) + 1, e))
 		return -1;
@@ -93,8 +93,7 @@ static int copy_one(struct clone *c, int fd, const char *name, struct k3_err *e)
 	if (st.st_nlink > 1) {
 		uint64_t *value = inomap_at(&c->copies, st.st_ino, &fresh);
 
-		if (fresh ? remember_copy(c, value, name, e)
-			  : link_copy(c, *value, name, &done, e))
+		if (fresh ? remember_copy(c, value, name, e) : link_copy(c, *value, name, &done, e))
 			return -1;
 	}
 	return done ? 0 : k3_copy_node(fd, name, here(c), name, c->share != SNAP_COPY, e);
@@ -199,8 +198,11 @@ int clone_tree(int from, int to, enum snap_share share, struct k3_cancel *cancel
 		.leave = clone_leave,
 	};
 	__attribute__((cleanup(clone_release))) struct clone c = {
-		.root = to, .share = share, .cancel = cancel,
-		.path = K3_BUF(PATH_BYTES_MAX), .first = K3_BUF(PATHS_MAX),
+		.root = to,
+		.share = share,
+		.cancel = cancel,
+		.path = K3_BUF(PATH_BYTES_MAX),
+		.first = K3_BUF(PATHS_MAX),
 	};
 	struct stat st;
 

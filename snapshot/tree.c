@@ -78,8 +78,7 @@ void snap_free(struct snap_tree *t)
 	if (!t)
 		return;
 	k3_closep(&t->fd);
-	if (t->stagefd >= 0 && !t->published &&
-	    k3_remove_tree(t->stagefd, t->name, &ignored)) {
+	if (t->stagefd >= 0 && !t->published && k3_remove_tree(t->stagefd, t->name, &ignored)) {
 		/* Left for the sweep of the staging directory. */
 	}
 	k3_closep(&t->stagefd);

@@ -20,8 +20,8 @@ struct apply {
 	struct times times;
 	struct u64set written; /* path hashes of this layer's entries (opaque rule) */
 	/* Only with opts.shared; inode numbers. */
-	struct u64set foreign; /* older than this layer, but got a name from it */
-	struct u64set copied;  /* copied up: ours under names that are not in written */
+	struct u64set foreign;    /* older than this layer, but got a name from it */
+	struct u64set copied;     /* copied up: ours under names that are not in written */
 	struct k3_buf name, link; /* clean paths of the entry in work */
 	bool dir_removed;         /* some directory went away during this layer */
 };

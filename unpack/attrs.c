@@ -161,8 +161,7 @@ int attrs_merge(struct apply *a, const struct place *at, const struct tar_entry 
 
 	if (fd < 0 || fstat(fd, &st))
 		return k3_fail_sys(e, errno, "cannot open directory %s", at->path);
-	if (!t->nxattrs && !other_owner(t, st.st_uid, st.st_gid) &&
-	    (st.st_mode & 07777) == t->mode)
+	if (!t->nxattrs && !other_owner(t, st.st_uid, st.st_gid) && (st.st_mode & 07777) == t->mode)
 		return 0;
 	dircache_changed(&a->dirs, at->dir, at->base);
 	return attrs_set(a, at, fd, &nothing, t, e);

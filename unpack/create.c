@@ -31,8 +31,8 @@ static int pwrite_all(int fd, const uint8_t *p, size_t n, uint64_t off, const ch
 }
 
 /* Holes stay holes: containerd writes zeros there, which reads the same. */
-static int write_sparse(struct apply *a, int fd, const struct place *at,
-			const struct tar_entry *t, struct k3_err *e)
+static int write_sparse(struct apply *a, int fd, const struct place *at, const struct tar_entry *t,
+			struct k3_err *e)
 {
 	uint64_t off = 0;
 	const uint8_t *p;
@@ -123,8 +123,7 @@ static int new_dir(struct apply *a, const struct place *at, const struct tar_ent
 		probe_learn(p, asked, &st);
 	}
 	if (t->nxattrs) {
-		fd = openat(at->dir->fd, at->base,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = openat(at->dir->fd, at->base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return k3_fail_sys(e, errno, "cannot open directory %s", at->path);
 	}
@@ -202,8 +201,7 @@ static int make_special(struct apply *a, const struct place *at, const struct ta
 	if (errno != EPERM || !a->opts->lenient_owner || t->type == TAR_FIFO)
 		return k3_fail_sys(e, errno, "cannot make %s %s",
 				   t->type == TAR_FIFO ? "fifo" : "device", at->path);
-	apply_loss(a, UNPACK_LOSS_DEVICE, at->path, t->type == TAR_CHAR ? "char" : "block",
-		   errno);
+	apply_loss(a, UNPACK_LOSS_DEVICE, at->path, t->type == TAR_CHAR ? "char" : "block", errno);
 	return 0;
 }
 

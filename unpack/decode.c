@@ -196,8 +196,7 @@ static int read_member(struct decode *d, uint8_t *out, size_t cap, size_t *n, st
 	if (fill(d, e))
 		return -1;
 	if (d->src_end)
-		return k3_fail(e, K3_FORMAT, "truncated: %s data ends too early",
-			       d->backend->what);
+		return k3_fail(e, K3_FORMAT, "truncated: %s data ends too early", d->backend->what);
 	return 0;
 }
 

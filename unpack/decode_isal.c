@@ -62,8 +62,10 @@ static int isal_start(void *state, struct k3_err *e)
 /* The parts that this header has not got are passed over. */
 static void next_part(struct isal *z)
 {
-	static const uint8_t needs[] = { [PART_EXTRA_LEN] = FLAG_EXTRA, [PART_EXTRA] = FLAG_EXTRA,
-					 [PART_NAME] = FLAG_NAME, [PART_COMMENT] = FLAG_COMMENT,
+	static const uint8_t needs[] = { [PART_EXTRA_LEN] = FLAG_EXTRA,
+					 [PART_EXTRA] = FLAG_EXTRA,
+					 [PART_NAME] = FLAG_NAME,
+					 [PART_COMMENT] = FLAG_COMMENT,
 					 [PART_HCRC] = FLAG_HCRC };
 
 	z->at = 0;

@@ -53,7 +53,8 @@ static int zlib_run(void *state, struct decode_in *in, uint8_t *out, size_t cap,
 		return 0;
 	if (rc == Z_MEM_ERROR)
 		return k3_fail(e, K3_NOMEM, "no memory to decompress gzip");
-	return k3_fail(e, K3_FORMAT, "corrupt gzip data: %s", z->msg ? z->msg : "preset dictionary");
+	return k3_fail(e, K3_FORMAT, "corrupt gzip data: %s",
+		       z->msg ? z->msg : "preset dictionary");
 }
 
 static void zlib_close(void *state)

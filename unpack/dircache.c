@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "unpack/u64set.h"
 
-void dircache_init(struct dircache *c, int rootfd, bool no_openat2, size_t path_max,
-		   uint64_t seed)
+void dircache_init(struct dircache *c, int rootfd, bool no_openat2, size_t path_max, uint64_t seed)
 {
-	*c = (struct dircache){ .root = { rootfd, no_openat2 }, .path_max = path_max,
+	*c = (struct dircache){ .root = { rootfd, no_openat2 },
+				.path_max = path_max,
 				.seed = seed };
 	for (size_t i = 0; i < DIRCACHE_DIRS; i++)
 		c->dirs[i].fd = -1;

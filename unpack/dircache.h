@@ -42,8 +42,7 @@ struct dircache {
 	struct dir *last;
 };
 
-void dircache_init(struct dircache *c, int rootfd, bool no_openat2, size_t path_max,
-		   uint64_t seed);
+void dircache_init(struct dircache *c, int rootfd, bool no_openat2, size_t path_max, uint64_t seed);
 void dircache_release(struct dircache *c);
 /*
  * The directory of a clean path (n bytes, "" is the root), symlinks followed in the root.

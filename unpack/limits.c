@@ -5,8 +5,8 @@ const struct unpack_limits unpack_limits_default = {
 	/* The largest layers in public registries (machine-learning models) are below 32 GiB. */
 	.bytes = 128ull << 30,
 	/*
-	 * A texlive or conda image has about 300,000 files in one layer.  8 to 16 bytes of memory per
-	 * entry are kept, so this also bounds memory.
+	 * A texlive or conda image has about 300,000 files in one layer.  8 to 16 bytes of memory
+	 * per entry are kept, so this also bounds memory.
 	 */
 	.entries = 2000000,
 	/* What Go's archive/tar, and with it containerd, reads at most. */

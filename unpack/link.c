@@ -42,8 +42,7 @@ static int relink_listed(void *arg, int fd, struct k3_err *e)
 	for (size_t i = 0; i < r->names.len; i += strlen((char *)r->names.p + i) + 1) {
 		const char *name = (const char *)r->names.p + i;
 
-		if (unlinkat(fd, name, 0) ||
-		    linkat(r->to->dir->fd, r->to->base, fd, name, 0))
+		if (unlinkat(fd, name, 0) || linkat(r->to->dir->fd, r->to->base, fd, name, 0))
 			return k3_fail_sys(e, errno, "cannot link %s anew", name);
 	}
 	k3_buf_reset(&r->names);

@@ -90,8 +90,8 @@ static int add_xattr(struct pax *x, struct pax_text name, struct pax_text value,
 {
 	size_t i = 0;
 
-	while (i < x->nxattrs && !(x->xattrs[i].name.n == name.n &&
-				   !memcmp(x->xattrs[i].name.p, name.p, name.n)))
+	while (i < x->nxattrs &&
+	       !(x->xattrs[i].name.n == name.n && !memcmp(x->xattrs[i].name.p, name.p, name.n)))
 		i++;
 	if (i < x->nxattrs) {
 		x->xattr_bytes -= name.n + x->xattrs[i].value.n;

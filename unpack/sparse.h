@@ -29,7 +29,6 @@ K3_MUST int sparse_add_number(struct sparse *s, uint64_t v, struct k3_err *e);
 /* Numbers of a map as text: "0,512,1024,512". */
 K3_MUST int sparse_add_text(struct sparse *s, const char *p, size_t n, struct k3_err *e);
 /* The map fits a file of `size` bytes of which `stored` are in the archive.  K3_FORMAT. */
-K3_MUST int sparse_check(const struct sparse *s, uint64_t size, uint64_t stored,
-			 struct k3_err *e);
+K3_MUST int sparse_check(const struct sparse *s, uint64_t size, uint64_t stored, struct k3_err *e);
 
 #endif

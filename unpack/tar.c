@@ -23,8 +23,8 @@ struct tar {
 
 	uint64_t left; /* stored bytes of the current entry not read yet */
 	unsigned pad;
-	uint64_t off;  /* of the file, for entries that are not sparse */
-	size_t part;   /* of the sparse map */
+	uint64_t off; /* of the file, for entries that are not sparse */
+	size_t part;  /* of the sparse map */
 	uint64_t part_done;
 	uint64_t expanded; /* sum of all file sizes */
 

@@ -32,10 +32,10 @@ struct tar_entry {
 	uid_t uid;        /* (uid_t)-1 leaves the owner alone, as chown does */
 	gid_t gid;
 	unsigned major, minor;
-	uint64_t size;         /* of the file, holes included; 0 for all other types */
-	bool sparse;           /* tar_data leaves holes out */
-	struct timespec mtime; /* both as containerd sets them: 1970 to 2262, */
-	struct timespec atime; /* ... and atime never before mtime */
+	uint64_t size;                  /* of the file, holes included; 0 for all other types */
+	bool sparse;                    /* tar_data leaves holes out */
+	struct timespec mtime;          /* both as containerd sets them: 1970 to 2262, */
+	struct timespec atime;          /* ... and atime never before mtime */
 	const struct pax_xattr *xattrs; /* names are NUL-terminated */
 	size_t nxattrs;
 };
@@ -51,7 +51,6 @@ K3_MUST int tar_next(struct tar *t, struct tar_entry *out, bool *end, struct k3_
  * The next span of the file's content, at *off of the file; *n = 0 at the end.  Valid until
  * the next call.
  */
-K3_MUST int tar_data(struct tar *t, uint64_t *off, const uint8_t **p, size_t *n,
-		     struct k3_err *e);
+K3_MUST int tar_data(struct tar *t, uint64_t *off, const uint8_t **p, size_t *n, struct k3_err *e);
 
 #endif

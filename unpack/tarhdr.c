@@ -135,8 +135,7 @@ static bool dialect(struct tar_hdr *h, const uint8_t *block)
 	ok &= tarhdr_number(block + AT_DEVMINOR, LEN_ID, &h->devminor);
 	if (h->gnu) {
 		/* Some archivers put a ustar prefix here: then it is no number. */
-		if (block[AT_GNU_ATIME] &&
-		    tarhdr_number(block + AT_GNU_ATIME, LEN_SIZE, &h->atime))
+		if (block[AT_GNU_ATIME] && tarhdr_number(block + AT_GNU_ATIME, LEN_SIZE, &h->atime))
 			h->has_atime = true;
 		else if (block[AT_GNU_ATIME])
 			join_prefix(h, block, LEN_PREFIX);

@@ -17,7 +17,7 @@
 
 struct tar_hdr {
 	char type;
-	bool gnu;                /* the old GNU magic */
+	bool gnu;                 /* the old GNU magic */
 	char name[155 + 1 + 101]; /* ustar prefix, slash, name */
 	char link[101];
 	int64_t mode, uid, gid, size, mtime, atime, devmajor, devminor;

@@ -37,9 +37,12 @@ int times_add(struct times *t, const struct times_item *item, struct k3_err *e)
 	       (char)t->last.p[same] == item->name[same])
 		same++;
 	struct record r = {
-		.asec = item->times[0].tv_sec, .ansec = (unsigned)item->times[0].tv_nsec,
-		.sec = item->times[1].tv_sec, .nsec = (unsigned)item->times[1].tv_nsec,
-		.same = (unsigned short)same, .more = (unsigned short)(n - same),
+		.asec = item->times[0].tv_sec,
+		.ansec = (unsigned)item->times[0].tv_nsec,
+		.sec = item->times[1].tv_sec,
+		.nsec = (unsigned)item->times[1].tv_nsec,
+		.same = (unsigned short)same,
+		.more = (unsigned short)(n - same),
 		.doubtful = item->doubtful,
 	};
 

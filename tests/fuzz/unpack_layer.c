@@ -155,14 +155,15 @@ static int next_piece(void *arg, const uint8_t **p, size_t *n, struct k3_err *e)
 }
 
 /* Four bits each: the components that names are made of. */
-static const char *const words[16] = { "a", "b", "d", "s", "up", "abs", "..", ".",
-				       "", ".wh.a", ".wh.d", ".wh..wh..opq", ".wh.", "d", "d", "x" };
+static const char *const words[16] = { "a",    "b", "d", "s",     "up",    "abs",
+				       "..",   ".", "",  ".wh.a", ".wh.d", ".wh..wh..opq",
+				       ".wh.", "d", "d", "x" };
 
 static void name_of(char *out, size_t size, uint8_t x, uint8_t y)
 {
-	snprintf(out, size, "%s%s%s%s%s%s%s", x & 1 ? "/" : "", words[x >> 4],
-		 x & 2 ? "/" : "", x & 2 ? words[y & 15] : "", x & 4 ? "/" : "",
-		 x & 4 ? words[y >> 4] : "", x & 8 ? "/" : "");
+	snprintf(out, size, "%s%s%s%s%s%s%s", x & 1 ? "/" : "", words[x >> 4], x & 2 ? "/" : "",
+		 x & 2 ? words[y & 15] : "", x & 4 ? "/" : "", x & 4 ? words[y >> 4] : "",
+		 x & 8 ? "/" : "");
 }
 
 /* Six bytes per entry: type and mode, name (2), link target (2), size and owner. */

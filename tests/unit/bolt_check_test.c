@@ -166,6 +166,34 @@ TEST(each_damage_is_found)
 	}
 }
 
+/* Reading and writing find the cycle by themselves, without the check. */
+TEST(cycles_end_in_an_error)
+{
+	static uint8_t file[PAGES * PS];
+	struct bolt_bucket *b;
+	struct bolt_db *db;
+	struct bolt_txn *t;
+	struct bolt_val v;
+	struct k3_err err;
+	int dir = help_dir();
+
+	make_sound(file);
+	file[BRANCH * PS + 10] = 1; /* one child: itself */
+	file[BRANCH * PS + 24] = BRANCH;
+	k3_store64le(file + LEAF_ROOT * PS + 148, LEAF_ROOT); /* "l" is the root bucket */
+	help_write(dir, "a.db", file, sizeof(file));
+	OK(bolt_open(dir, "a.db", BOLT_WRITE, 0, &db, &err));
+	t = help_begin(db);
+	OK(bolt_bucket_get(bolt_root(t), BOLT_STR("a"), &b, &err));
+	FAILS(bolt_get(b, BOLT_STR("k1"), &v, &err), K3_STORE);
+	HAS_STR(err.msg, "tree levels");
+	FAILS(bolt_put(b, BOLT_STR("k1"), BOLT_STR(""), &err), K3_STORE);
+	FAILS(bolt_bucket_get(bolt_root(t), BOLT_STR("l"), &b, &err), K3_STORE);
+	HAS_STR(err.msg, "belongs to another bucket");
+	bolt_close(db);
+	close(dir);
+}
+
 /* A wrong list is a problem, but a small file is walked and can still be written. */
 TEST(wrong_freelists_are_found)
 {

@@ -18,8 +18,6 @@ static void put(const char *sys, const char *name, const char *content)
 	struct k3_err err;
 
 	OK(k3_make_dirs(dir, 0755, &err));
-	if (path[strlen(path) - 1] == '/')
-		return;
 	K3_AUTO_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	OK(k3_write_all(fd, content, strlen(content), path, &err));
 }
@@ -135,11 +133,9 @@ TEST(imports_override)
 	put(sys, "/etc/containerd/conf.d/2.toml",
 	    "plugins.cri.containerd.snapshotter = 'native'\n");
 	is_config(sys, CTD, NULL, "b", "native", ETC);
-	put(sys, "/etc/containerd/conf.d/2.toml", "imports = ['*.toml']\n");
-	K3_AUTO_FREE char *root = k3_xasprintf("%s" CTD, sys);
-	struct imp_config c;
-	struct k3_err err;
-	FAILS(imp_config_load_at(sys, root, NULL, &c, &err), K3_USAGE);
+	/* A circle is no harm. */
+	put(sys, "/etc/containerd/conf.d/2.toml", "imports = ['../*.toml', '*.toml']\n");
+	is_config(sys, CTD, NULL, "b", NULL, ETC);
 }
 
 TEST(k3s_configuration)
@@ -173,7 +169,6 @@ TEST(errors_name_file_and_line)
 	FAILS(imp_config_load_at(sys, root, NULL, &c, &err), K3_USAGE);
 	HAS_STR(err.msg, "/etc/containerd/config.toml: line 3: ");
 	FAILS(imp_config_load_at(sys, root, "/nonexistent/config.toml", &c, &err), K3_NOTFOUND);
-	put(sys, "/usr/bin/k3s/", "");
 }
 
 UNIT_MAIN

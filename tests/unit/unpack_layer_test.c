@@ -88,9 +88,8 @@ static int apply(struct world *w)
 	int rc;
 
 	tb_end(&w->t);
-	rc = unpack_layer(w->root, OCI_MEDIA_LAYER_TAR,
-			  memsrc(&m, w->t.out.p, w->t.out.len, 7000), &w->o, NULL, NULL, &w->stats,
-			  &w->err);
+	rc = unpack_layer(w->root, OCI_MEDIA_LAYER_TAR, memsrc(&m, w->t.out.p, w->t.out.len, 7000),
+			  &w->o, NULL, NULL, &w->stats, &w->err);
 	EQ_INT(m.after_end, 0);
 	tb_release(&w->t);
 	tb_init(&w->t);
@@ -109,8 +108,7 @@ static int apply(struct world *w)
 			unit_fail(__FILE__, __LINE__, "apply succeeded");                          \
 		else if ((w)->err.code != (want))                                                  \
 			unit_fail(__FILE__, __LINE__, "apply: %s (%s), want %s",                   \
-				  k3_code_name((w)->err.code), (w)->err.msg,                       \
-				  k3_code_name(want));                                             \
+				  k3_code_name((w)->err.code), (w)->err.msg, k3_code_name(want));  \
 	} while (0)
 
 /* What is at a path, as one word: content of files, "->target", "dir", "none", ... */
@@ -787,8 +785,8 @@ TEST(truncation_at_every_byte)
 		struct k3_err err = { 0 };
 		bool ok = !unpack_layer(w.root, OCI_MEDIA_LAYER_TAR, memsrc(&m, w.t.out.p, n, 512),
 					&w.o, NULL, NULL, NULL, &err);
-		bool want = n == 0 || (n >= pad_start && n <= entry_end) ||
-			    n == entry_end + 512 || n == entry_end + 1024;
+		bool want = n == 0 || (n >= pad_start && n <= entry_end) || n == entry_end + 512 ||
+			    n == entry_end + 1024;
 
 		if (ok != want)
 			unit_fail(__FILE__, __LINE__, "cut at %zu: %s", n, ok ? "ok" : err.msg);

@@ -143,8 +143,17 @@ TEST(global_headers_are_not_applied)
 TEST(malformed_pax)
 {
 	static const char *const bad[] = {
-		"", "x", "5 a=b\n", "7 a=b\n", "6 a=b ", "6 =bc\n", "6 abc\n", "-6 a=b\n",
-		"99999999999999999999 a=b\n", "6a=b\n\n", "11 path=a\0b\n",
+		"",
+		"x",
+		"5 a=b\n",
+		"7 a=b\n",
+		"6 a=b ",
+		"6 =bc\n",
+		"6 abc\n",
+		"-6 a=b\n",
+		"99999999999999999999 a=b\n",
+		"6a=b\n\n",
+		"11 path=a\0b\n",
 	};
 
 	for (size_t i = 1; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -286,8 +295,9 @@ TEST(ends)
 
 TEST(sparse_maps_that_lie)
 {
-	static const char *const maps[] = { "0,3,2,2", "3,3", "0,4", "0,6", "0", "x", "0,,5",
-					    "9223372036854775807,5", "5,0,0,5" };
+	static const char *const maps[] = { "0,3,2,2", "3,3", "0,4",  "0,6",
+					    "0",       "x",   "0,,5", "9223372036854775807,5",
+					    "5,0,0,5" };
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		build();
