@@ -167,6 +167,23 @@ static int publish_trees(struct commit *c, struct k3_err *e)
 	return 0;
 }
 
+/* In a store that had only the upper snapshots nothing stands on the lower ones. */
+static int keep_chains(struct imp_meta *m, const struct imp_image *im, struct imp_labels *labels,
+		       struct k3_err *e)
+{
+	const struct oci_layer *layers = im->img->layers;
+
+	for (size_t k = 0; k + 1 < im->img->nlayers; k++) {
+		bool held;
+
+		if (imp_meta_stands_on(m, &layers[k + 1].chain_id, &layers[k].chain_id, &held, e))
+			return -1;
+		if (!held)
+			imp_labels_keep(im, k, labels);
+	}
+	return 0;
+}
+
 static int write_blobs_of(struct imp_meta *m, struct imp_image *im, struct k3_err *e)
 {
 	for (size_t k = 0; k < imp_image_blobs(im); k++) {
@@ -174,6 +191,7 @@ static int write_blobs_of(struct imp_meta *m, struct imp_image *im, struct k3_er
 		int rc;
 
 		rc = imp_labels_of(im, k, &labels, e) ||
+		     (im->every_chain && k == im->ndocs && keep_chains(m, im, &labels, e)) ||
 		     imp_meta_blob(m, imp_image_blob(im, k), &labels, &im->changed, e);
 		imp_labels_release(&labels);
 		if (rc)
@@ -187,11 +205,11 @@ static int write_meta(struct commit *c, struct imp_meta *m, struct k3_err *e)
 	struct imp *i = c->i;
 	struct imp_plan *p = &c->plan;
 
-	for (size_t k = 0; k < i->nimages; k++)
-		if (write_blobs_of(m, i->images[k], e))
-			return -1;
 	for (size_t k = 0; k < p->ntrees; k++)
 		if (imp_meta_snapshot(m, p->trees[k], e))
+			return -1;
+	for (size_t k = 0; k < i->nimages; k++)
+		if (write_blobs_of(m, i->images[k], e))
 			return -1;
 	if (p->ntrees && bolt_set_sequence(m->chains, p->last_seq, e))
 		return -1;

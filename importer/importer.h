@@ -192,6 +192,11 @@ struct imp_image {
 	size_t ndocs;
 	const struct oci_image *img;
 	const char *literal_name; /* one more name, taken as it is (pause image), or NULL */
+	/*
+	 * Publish the trees of all layers and keep them for as long as the image lives, not only
+	 * the top one's and what that stands on.
+	 */
+	bool every_chain;
 	/* Out, set by imp_commit: whether anything of this image had to be written. */
 	bool changed;
 };

@@ -82,11 +82,22 @@ static void manifest_children(const struct oci_image *img, struct imp_labels *l)
 		add_child(l, &c, &img->layers[i].blob);
 }
 
+/* The label that names the repository, under the host without its port (Go's URL.Hostname). */
+static void add_source(struct imp_labels *l, const struct oci_ref *ref)
+{
+	const char *host = ref->host;
+	size_t n = strcspn(host, ":");
+
+	if (*host == '[')
+		n = strcspn(++host, "]");
+	add(l, k3_xasprintf(IMP_LABEL_SOURCE "%.*s", (int)n, host), k3_xstrdup(ref->repo), true);
+}
+
 int imp_labels_of(const struct imp_image *im, size_t k, struct imp_labels *l, struct k3_err *e)
 {
 	const struct oci_image *img = im->img;
 
-	add(l, k3_xasprintf(IMP_LABEL_SOURCE "%s", im->ref->host), k3_xstrdup(im->ref->repo), true);
+	add_source(l, im->ref);
 	if (k + 1 < im->ndocs)
 		return index_children(&im->docs[k], l, e);
 	if (k + 1 == im->ndocs)
@@ -98,6 +109,13 @@ int imp_labels_of(const struct imp_image *im, size_t k, struct imp_labels *l, st
 		add(l, k3_xstrdup(IMP_LABEL_GC_SNAPSHOT),
 		    digest_text(&img->layers[img->nlayers - 1].chain_id), false);
 	return 0;
+}
+
+void imp_labels_keep(const struct imp_image *im, size_t k, struct imp_labels *l)
+{
+	/* core/metadata/gc.go: what follows a slash only makes the key another one. */
+	add(l, k3_xasprintf(IMP_LABEL_GC_SNAPSHOT "/%zu", k),
+	    digest_text(&im->img->layers[k].chain_id), false);
 }
 
 void imp_labels_release(struct imp_labels *l)

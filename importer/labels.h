@@ -23,6 +23,12 @@ K3_MUST int imp_labels_of(const struct imp_image *im, size_t k, struct imp_label
 			  struct k3_err *e);
 void imp_labels_release(struct imp_labels *labels);
 
+/*
+ * Adds the label by which a config keeps the snapshot of layer k, where the one above does not
+ * stand on it.
+ */
+void imp_labels_keep(const struct imp_image *im, size_t k, struct imp_labels *labels);
+
 /* Blobs of an image in that order. */
 size_t imp_image_blobs(const struct imp_image *im);
 const struct oci_desc *imp_image_blob(const struct imp_image *im, size_t k);

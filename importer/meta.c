@@ -123,6 +123,26 @@ int imp_meta_snapshot(struct imp_meta *m, const struct imp_tree *t, struct k3_er
 	return 0;
 }
 
+int imp_meta_stands_on(struct imp_meta *m, const struct oci_digest *chain,
+		       const struct oci_digest *parent, bool *yes, struct k3_err *e)
+{
+	char text[OCI_DIGEST_TEXT_MAX];
+	struct bolt_bucket *rec;
+	struct bolt_val found;
+
+	*yes = false;
+	oci_digest_format(chain, text);
+	if (imp_sub(m->chains, BOLT_STR(text), &rec, e))
+		return -1;
+	if (!rec)
+		return 0;
+	if (bolt_get(rec, BOLT_STR("parent"), &found, e))
+		return -1;
+	oci_digest_format(parent, text);
+	*yes = found.p && imp_val_eq(found, BOLT_STR(text));
+	return 0;
+}
+
 /* ---- images -----------------------------------------------------------------------------------
  */
 

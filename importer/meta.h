@@ -21,6 +21,9 @@ K3_MUST int imp_meta_blob(struct imp_meta *m, const struct oci_desc *d,
 			  const struct imp_labels *labels, bool *changed, struct k3_err *e);
 /* The record of a published tree, linked to its parent's. */
 K3_MUST int imp_meta_snapshot(struct imp_meta *m, const struct imp_tree *t, struct k3_err *e);
+/* Whether the snapshot `chain` is there and has `parent` as its parent. */
+K3_MUST int imp_meta_stands_on(struct imp_meta *m, const struct oci_digest *chain,
+			       const struct oci_digest *parent, bool *yes, struct k3_err *e);
 /* An image record: target, labels managed and (if pin) pinned. */
 K3_MUST int imp_meta_image(struct imp_meta *m, const char *name, const struct oci_desc *target,
 			   bool pin, bool *changed, struct k3_err *e);

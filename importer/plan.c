@@ -60,7 +60,6 @@ static int tree_cmp(const void *a, const void *b)
 	return memcmp(&(*x)->chain, &(*y)->chain, sizeof((*x)->chain));
 }
 
-/* The usable trees of this run, sorted by chain. */
 static size_t sort_trees(struct imp *i, struct imp_tree ***out)
 {
 	struct imp_tree **v = k3_xcalloc(i->ntrees, sizeof(struct imp_tree *));
@@ -129,30 +128,43 @@ static int choose_branch(struct imp_view *v, struct imp_plan *p, struct imp_tree
 	return 0;
 }
 
+/* The usable trees of this run, sorted by chain. */
+struct usable {
+	struct imp_tree **v;
+	size_t n;
+};
+
+static int choose_chain(struct imp_view *v, struct imp_plan *p, struct imp_image *im,
+			const struct oci_digest *chain, const struct usable *u, struct k3_err *e)
+{
+	struct imp_tree key = { .chain = *chain }, *want = &key, **tree;
+	struct imp_snapshot s;
+	bool found;
+
+	if (imp_view_snapshot(v, chain, &s, &found, e))
+		return -1;
+	if (found)
+		return 0;
+	tree = u->n ? bsearch(&want, u->v, u->n, sizeof(struct imp_tree *), tree_cmp) : NULL;
+	if (!tree)
+		return gone(e, "snapshot", chain);
+	im->changed = true;
+	return choose_branch(v, p, *tree, e);
+}
+
 static int choose_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e)
 {
-	K3_AUTO_FREE struct imp_tree **usable = NULL;
-	size_t n = sort_trees(v->i, &usable);
+	K3_AUTO_FREE struct imp_tree **sorted = NULL;
+	struct usable u = { .n = sort_trees(v->i, &sorted) };
 
+	u.v = sorted;
 	for (size_t k = 0; k < v->i->nimages; k++) {
-		const struct oci_image *img = v->i->images[k]->img;
-		struct imp_tree key, *want = &key, **tree;
-		struct imp_snapshot s;
-		bool found;
+		struct imp_image *im = v->i->images[k];
+		size_t lowest = im->every_chain || !im->img->nlayers ? 0 : im->img->nlayers - 1;
 
-		if (!img->nlayers)
-			continue;
-		key.chain = img->layers[img->nlayers - 1].chain_id;
-		if (imp_view_snapshot(v, &key.chain, &s, &found, e))
-			return -1;
-		if (found)
-			continue;
-		tree = n ? bsearch(&want, usable, n, sizeof(struct imp_tree *), tree_cmp) : NULL;
-		if (!tree)
-			return gone(e, "snapshot", &key.chain);
-		v->i->images[k]->changed = true;
-		if (choose_branch(v, p, *tree, e))
-			return -1;
+		for (size_t l = im->img->nlayers; l-- > lowest;)
+			if (choose_chain(v, p, im, &im->img->layers[l].chain_id, &u, e))
+				return -1;
 	}
 	return 0;
 }

@@ -248,6 +248,7 @@ static size_t add_whole_images(struct run *r)
 			.ndocs = im->found.ndocs,
 			.img = im->img,
 			.literal_name = im->req->literal_name,
+			.every_chain = r->o->snapshots == PL_CHAIN,
 		};
 		imp_add_image(r->imp, &im->imp);
 		n++;

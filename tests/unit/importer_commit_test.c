@@ -522,7 +522,7 @@ TEST(new_root_has_whole_images)
 		"target", "mediatype");
 	oci_digest_format(&f[0]->img.layers[0].blob.digest, digest);
 	IS_META(o.root, "b/c", "k8s.io", "content", "blob", digest, "labels",
-		"containerd.io/distribution.source.localhost:5000");
+		"containerd.io/distribution.source.localhost");
 	IS_META(o.root, "library/nginx", "k8s.io", "content", "blob", digest, "labels",
 		"containerd.io/distribution.source.docker.io");
 	imp_blob_path(&f[0]->docs[0].desc.digest, path);

@@ -94,7 +94,7 @@ static void is_label(struct sample *s, size_t blob, const char *key, const char 
 
 	OK(imp_labels_of(&s->im, blob, &l, &err));
 	EQ_STR(label(&l, key), want);
-	EQ_STR(label(&l, "containerd.io/distribution.source.example.com:5000"), "a/b");
+	EQ_STR(label(&l, "containerd.io/distribution.source.example.com"), "a/b");
 	imp_labels_release(&l);
 }
 
@@ -158,6 +158,28 @@ TEST(manifest_config_and_layers)
 	s.img.nlayers = 0;
 	is_label(&s, 3, "containerd.io/gc.ref.snapshot.native", NULL);
 	sample_release(&s);
+}
+
+static void is_source(const char *ref, const char *key)
+{
+	struct imp_labels l = { 0 };
+	struct k3_err err;
+	struct sample s;
+
+	sample_init(&s, "{}");
+	oci_ref_release(&s.ref);
+	OK(oci_ref_parse(ref, &s.ref, &err));
+	OK(imp_labels_of(&s.im, 2, &l, &err));
+	CHECK(label(&l, key));
+	imp_labels_release(&l);
+	sample_release(&s);
+}
+
+TEST(source_has_no_port)
+{
+	is_source("nginx", "containerd.io/distribution.source.docker.io");
+	is_source("127.0.0.1:5000/nginx", "containerd.io/distribution.source.127.0.0.1");
+	is_source("[::1]:5000/nginx", "containerd.io/distribution.source.::1");
 }
 
 UNIT_MAIN
