@@ -136,12 +136,8 @@ static int place_trees(struct commit *c, struct k3_err *e)
 	if (k3_open_dir(c->i->rootfd, IMP_SNAPSHOTS_DIR, &dir, e))
 		return -1;
 	for (size_t k = 0; k < p->ntrees; k++) {
-		char name[32];
-
-		snprintf(name, sizeof(name), "%" PRIu64, p->trees[k]->id);
-		if (snap_publish(p->trees[k]->snap, dir, name, e))
-			return k3_wrap(e, "snapshot %s", p->trees[k]->name);
-		p->trees[k]->published = true;
+		if (imp_tree_place(p->trees[k], dir, e))
+			return -1;
 		if (step(c->i, IMP_STEP_TREE_PLACED, e))
 			return -1;
 	}

@@ -45,8 +45,8 @@ struct imp_tree {
 	struct imp_tree *parent;
 	uint64_t parent_id; /* 0 = none */
 	struct oci_digest parent_chain;
-	int parentfd; /* until sealed; -1 when borrowed from parent */
-	struct snap_tree *snap;
+	int parentfd;           /* until sealed; -1 = no parent */
+	struct snap_tree *snap; /* until sealed */
 	struct snap_usage usage;
 	bool sealed, dropped;
 	/* Set by imp_commit. */
@@ -76,6 +76,9 @@ struct imp {
 	imp_step_fn *step;
 	void *step_arg;
 };
+
+/* Moves a sealed tree into the store, as number t->id. */
+K3_MUST int imp_tree_place(struct imp_tree *t, int snapshots, struct k3_err *e);
 
 /* For tests only. */
 void imp_set_step(struct imp *i, imp_step_fn *fn, void *arg);

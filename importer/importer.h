@@ -176,9 +176,10 @@ struct imp_tree_from {
 K3_MUST int imp_tree_begin(struct imp *i, const struct oci_digest *chain,
 			   const struct imp_tree_from *from, struct k3_cancel *cancel,
 			   struct imp_tree **out, struct k3_err *e);
-int imp_tree_rootfd(const struct imp_tree *t);                   /* borrowed */
-bool imp_tree_is_shared(const struct imp_tree *t);               /* see unpack_opts.shared */
-K3_MUST int imp_tree_seal(struct imp_tree *t, struct k3_err *e); /* mt */
+int imp_tree_rootfd(const struct imp_tree *t);     /* borrowed; until sealed */
+bool imp_tree_is_shared(const struct imp_tree *t); /* see unpack_opts.shared; until sealed */
+/* Afterwards t holds no descriptors: a run may have thousands of trees.  mt */
+K3_MUST int imp_tree_seal(struct imp_tree *t, struct k3_err *e);
 uint64_t imp_tree_bytes(const struct imp_tree *t); /* after seal: what this tree adds on disk */
 /* Removes an unneeded or failed tree at once.  mt */
 void imp_tree_drop(struct imp_tree *t);

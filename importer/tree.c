@@ -33,13 +33,27 @@ static int add_tree(struct imp *i, struct imp_tree *t, struct k3_err *e)
 	return 0;
 }
 
-static int open_parent(struct imp_tree *t, int *fd, struct k3_err *e)
+/*
+ * A sealed tree is a directory of ours and nothing more: a run may have thousands of them,
+ * and each struct snap_tree holds descriptors.
+ */
+static void sealed_name(const struct imp_tree *t, char out[IMP_PATH_MAX + 8])
 {
-	char path[IMP_PATH_MAX];
+	char name[IMP_PATH_MAX];
 
-	*fd = -1;
-	if (t->parent)
-		*fd = snap_rootfd(t->parent->snap);
+	imp_stage_name(&t->chain, name);
+	snprintf(out, IMP_PATH_MAX + 8, "sealed-%s", name);
+}
+
+/* t->parentfd = the parent's root, -1 = no parent. */
+static int open_parent(struct imp_tree *t, struct k3_err *e)
+{
+	char path[IMP_PATH_MAX + 8];
+
+	if (t->parent) {
+		sealed_name(t->parent, path);
+		return k3_open_dir(t->owner->treesfd, path, &t->parentfd, e);
+	}
 	if (!t->parent_id)
 		return 0;
 	snprintf(path, sizeof(path), IMP_SNAPSHOTS_DIR "/%" PRIu64, t->parent_id);
@@ -49,7 +63,6 @@ static int open_parent(struct imp_tree *t, int *fd, struct k3_err *e)
 			e->code = K3_BUSY;
 		return -1;
 	}
-	*fd = t->parentfd;
 	return 0;
 }
 
@@ -74,7 +87,6 @@ int imp_tree_begin(struct imp *i, const struct oci_digest *chain, const struct i
 {
 	char name[IMP_PATH_MAX];
 	struct imp_tree *t;
-	int parentfd;
 
 	if (!i->write)
 		return k3_fail(e, K3_BUG, "root was not opened for writing");
@@ -86,8 +98,8 @@ int imp_tree_begin(struct imp *i, const struct oci_digest *chain, const struct i
 		return -1;
 	}
 	imp_stage_name(chain, name);
-	if (open_parent(t, &parentfd, e) ||
-	    snap_begin(i->treesfd, name, parentfd, SNAP_HARDLINK, cancel, &t->snap, e)) {
+	if (open_parent(t, e) ||
+	    snap_begin(i->treesfd, name, t->parentfd, SNAP_HARDLINK, cancel, &t->snap, e)) {
 		imp_tree_drop(t);
 		return k3_wrap(e, "tree %s", name);
 	}
@@ -107,11 +119,13 @@ bool imp_tree_is_shared(const struct imp_tree *t)
 
 int imp_tree_seal(struct imp_tree *t, struct k3_err *e)
 {
-	char name[IMP_PATH_MAX];
+	char name[IMP_PATH_MAX + 8];
 
-	imp_stage_name(&t->chain, name);
-	if (snap_seal(t->snap, &t->usage, e))
+	sealed_name(t, name);
+	if (snap_seal(t->snap, &t->usage, e) || snap_publish(t->snap, t->owner->treesfd, name, e))
 		return k3_wrap(e, "tree %s", name);
+	snap_free(t->snap);
+	t->snap = NULL;
 	k3_closep(&t->parentfd);
 	t->sealed = true;
 	return 0;
@@ -122,13 +136,31 @@ uint64_t imp_tree_bytes(const struct imp_tree *t)
 	return t->usage.bytes;
 }
 
+int imp_tree_place(struct imp_tree *t, int snapshots, struct k3_err *e)
+{
+	char from[IMP_PATH_MAX + 8], to[32];
+
+	sealed_name(t, from);
+	snprintf(to, sizeof(to), "%" PRIu64, t->id);
+	if (k3_rename_new(t->owner->treesfd, from, snapshots, to, e))
+		return k3_wrap(e, "snapshot %s", t->name);
+	t->published = true;
+	return 0;
+}
+
 void imp_tree_drop(struct imp_tree *t)
 {
+	char name[IMP_PATH_MAX + 8];
+	struct k3_err ignored;
+
 	if (!t)
 		return;
 	snap_free(t->snap);
 	t->snap = NULL;
 	k3_closep(&t->parentfd);
+	sealed_name(t, name);
+	if (t->sealed && !t->dropped && !t->published)
+		(void)!k3_remove_tree(t->owner->treesfd, name, &ignored);
 
 	K3_WITH_MONITOR(t->owner->lock);
 	t->dropped = true; /* last: until now its staging name is taken */

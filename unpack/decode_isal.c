@@ -7,7 +7,6 @@
 
 #include <limits.h>
 #include <stdlib.h>
-#include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 
 #include "unpack/decode.h"
@@ -75,12 +74,21 @@ static void next_part(struct isal *z)
 	       (!(z->flags & needs[z->part]) || (z->part == PART_EXTRA && !z->extra)));
 }
 
+/* CRC-32 as in gzip, for the few bytes of a header: RFC 1952 8. */
+static uint32_t crc_byte(uint32_t crc, uint8_t c)
+{
+	crc = ~crc ^ c;
+	for (int i = 0; i < 8; i++)
+		crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+	return ~crc;
+}
+
 static int header_byte(struct isal *z, uint8_t c, struct k3_err *e)
 {
 	bool last = true;
 
 	if (z->part != PART_HCRC)
-		z->crc = crc32_gzip_refl(z->crc, &c, 1);
+		z->crc = crc_byte(z->crc, c);
 	switch (z->part) {
 	case PART_FIXED:
 		if (z->at == AT_FLAGS)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -957,6 +958,34 @@ TEST(dropped_trees_are_skipped_as_parents)
 	oci_digest_format(&a->img.layers[2].chain_id, chain[1]);
 	IS_META(o.root, chain[0], "k8s.io", "snapshots", "native", chain[1], "parent");
 	fake_free(a);
+}
+
+TEST(sealed_trees_hold_no_descriptors)
+{
+	struct imp_opts opts = { .root = unit_tmpdir(), .ns = "k8s.io", .write = true };
+	struct imp_tree_from from = { 0 };
+	struct rlimit old, few;
+	struct k3_err err;
+	struct imp *i;
+
+	CHECK(!getrlimit(RLIMIT_NOFILE, &old));
+	few = old;
+	few.rlim_cur = 64;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &few));
+	OK(imp_open(&opts, &i, &err));
+	for (int k = 0; k < 100; k++) {
+		struct oci_digest chain;
+		struct imp_tree *t = NULL;
+
+		oci_digest_of(K3_SHA256, &k, sizeof(k), &chain);
+		OK(imp_tree_begin(i, &chain, &from, NULL, &t, &err));
+		if (t)
+			OK(imp_tree_seal(t, &err));
+		if (k % 10 == 0)
+			from.parent = t;
+	}
+	imp_close(i, false);
+	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
 }
 
 UNIT_MAIN

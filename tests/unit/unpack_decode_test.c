@@ -98,7 +98,7 @@ static void gives(enum oci_media media, const char *text)
 		for (size_t i = 0; i < 25; i++) {
 			OK(decode(media, gzips[g], cuts[i / 5], cuts[i % 5]));
 			EQ_INT(out.len, strlen(text));
-			CHECK(out.len == strlen(text) && !memcmp(out.p, text, out.len));
+			CHECK(!out.len || !memcmp(out.p, text, strlen(text)));
 		}
 	}
 }
