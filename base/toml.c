@@ -418,8 +418,7 @@ void k3_toml_freep(struct k3_toml_doc **doc)
 	*doc = NULL;
 }
 
-/* ---- looking -----------------------------------------------------------------------------------
- */
+/* ---- looking ------------------------------------------------------------------------ */
 
 const struct k3_toml *k3_toml_root(const struct k3_toml_doc *doc)
 {

@@ -88,8 +88,7 @@ static int verify(struct commit *c, struct k3_err *e)
 	return rc;
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files -------------------------------------------------------------------------- */
 
 static int place_blobs_of(struct commit *c, struct imp_image *im, struct k3_err *e)
 {
@@ -146,8 +145,7 @@ static int place_trees(struct commit *c, struct k3_err *e)
 	return step(c->i, IMP_STEP_TREES_SYNCED, e);
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------------------ */
 
 static int publish_trees(struct commit *c, struct k3_err *e)
 {

@@ -67,8 +67,7 @@ static char *canonical(const char *path)
 	return k3_xstrndup(path, n);
 }
 
-/* ---- containerd's config.toml ------------------------------------------------------------------
- */
+/* ---- containerd's config.toml ------------------------------------------------------- */
 
 #define PLUGIN_V1 "cri"
 #define PLUGIN_V2 "io.containerd.grpc.v1.cri"
@@ -172,8 +171,7 @@ static int read_default(const char *path, struct values *v, bool *found, struct 
 	return -1;
 }
 
-/* ---- k3s's config.yaml
- * --------------------------------------------------------------------------- */
+/* ---- k3s's config.yaml -------------------------------------------------------------- */
 
 /* The scalar behind "key:" on a line of its own, without quotes and comment; NULL = not it. */
 static char *yaml_scalar(const char *line, const char *key)
@@ -244,8 +242,7 @@ static int read_k3s_yaml(const char *sysroot, char **pause, char **file, struct 
 	return rc;
 }
 
-/* ---- which root
- * ---------------------------------------------------------------------------------- */
+/* ---- which root --------------------------------------------------------------------- */
 
 static bool exists(const char *sysroot, const char *path)
 {
@@ -305,8 +302,7 @@ static char *k3s_agent_dir(const char *root)
 	return k3_xstrndup(path, n - strlen("/containerd"));
 }
 
-/* ---- together
- * ------------------------------------------------------------------------------------ */
+/* ---- together ----------------------------------------------------------------------- */
 
 static int load_k3s(const char *sysroot, const char *agent, struct imp_config *out,
 		    struct values *v, struct k3_err *e)

@@ -172,21 +172,23 @@ void imp_blob_abandon(struct imp_blob *b)
 		blob_free(b);
 }
 
-/* ---- documents --------------------------------------------------------------------------------
- */
+/* ---- documents ---------------------------------------------------------------------- */
 
 /* A blob's file in staging when complete, else in the store. */
-static int open_complete(struct imp *i, const struct oci_desc *d, int *fd, struct k3_err *e)
+static int open_complete(struct imp *i, const struct oci_desc *d, int *fd, bool *staged,
+			 struct k3_err *e)
 {
 	char path[IMP_PATH_MAX];
 
 	*fd = -1;
+	*staged = true;
 	if (i->blobsfd >= 0) {
 		imp_stage_name(&d->digest, path);
 		*fd = openat(i->blobsfd, path, O_RDONLY | O_CLOEXEC);
 		if (*fd >= 0 || errno != ENOENT)
 			goto opened;
 	}
+	*staged = false;
 	imp_blob_path(&d->digest, path);
 	*fd = openat(i->rootfd, path, O_RDONLY | O_CLOEXEC);
 opened:
@@ -200,6 +202,7 @@ opened:
 int imp_blob_open(struct imp *i, const struct oci_desc *d, int *fd, struct k3_err *e)
 {
 	char name[IMP_PATH_MAX], part[IMP_PATH_MAX + 8];
+	bool unused;
 
 	if (i->blobsfd >= 0) {
 		imp_stage_name(&d->digest, name);
@@ -208,7 +211,7 @@ int imp_blob_open(struct imp *i, const struct oci_desc *d, int *fd, struct k3_er
 		if (*fd >= 0)
 			return 0;
 	}
-	return open_complete(i, d, fd, e);
+	return open_complete(i, d, fd, &unused, e);
 }
 
 /* The bytes of a file of exactly n bytes; K3_DIGEST when the size differs. */
@@ -245,17 +248,22 @@ int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *ou
 	size_t before = out->len;
 	struct oci_digest got;
 	K3_AUTO_FD int fd = -1;
+	bool staged;
 
 	oci_digest_format(&d->digest, text);
-	if (open_complete(i, d, &fd, e))
+	if (open_complete(i, d, &fd, &staged, e))
 		return -1;
 	if (read_exactly(fd, d->size, out, e)) {
 		out->len = before;
 		return k3_wrap(e, "blob %s", text);
 	}
 	oci_digest_of(d->digest.alg, out->p + before, d->size, &got);
-	if (oci_digest_eq(&got, &d->digest))
+	if (oci_digest_eq(&got, &d->digest)) {
+		/* Maybe left by an earlier run: now it is verified, and need not be fetched. */
+		if (staged)
+			note_staged(i, &d->digest, false);
 		return 0;
+	}
 	out->len = before;
 	return k3_fail(e, K3_DIGEST, "blob %s: the file has another digest", text);
 }
@@ -302,8 +310,7 @@ int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t 
 	return rc ? -1 : 0;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------
- */
+/* ---- placing ------------------------------------------------------------------------ */
 
 bool imp_blob_file(struct imp *i, const struct oci_desc *d, bool *exists)
 {

@@ -120,9 +120,11 @@ struct imp_record {
 typedef int imp_record_fn(void *arg, const struct imp_record *r, struct k3_err *e);
 K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, struct k3_err *e);
 
-/* mt.  Appends a document (index, manifest, config) from the staged or stored blob, verified
- * against digest and size (a size of 0 is one not known yet).  K3_NOTFOUND when the file is not
- * there, K3_DIGEST. */
+/*
+ * mt.  Appends a document (index, manifest, config) from the staged or stored blob, verified
+ * against size and digest; one left in staging by an earlier run counts as staged by this one
+ * from now on.  K3_NOTFOUND when the file is not there, K3_DIGEST.
+ */
 K3_MUST int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *out,
 			      struct k3_err *e);
 

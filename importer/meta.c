@@ -38,8 +38,7 @@ int imp_meta_begin(struct bolt_db *db, const char *ns, const uint8_t now[IMP_TIM
 	return 0;
 }
 
-/* ---- blobs ------------------------------------------------------------------------------------
- */
+/* ---- blobs -------------------------------------------------------------------------- */
 
 /* Adds an entry to a label that is a list. */
 static int merge_label(struct bolt_bucket *rec, const struct imp_label *l, bool *changed,
@@ -89,8 +88,7 @@ int imp_meta_blob(struct imp_meta *m, const struct oci_desc *d, const struct imp
 	return 0;
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------
- */
+/* ---- snapshots ---------------------------------------------------------------------- */
 
 static int link_parent(struct imp_meta *m, struct bolt_bucket *rec, const char *chain,
 		       const char *parent, struct k3_err *e)
@@ -143,8 +141,7 @@ int imp_meta_stands_on(struct imp_meta *m, const struct oci_digest *chain,
 	return 0;
 }
 
-/* ---- images -----------------------------------------------------------------------------------
- */
+/* ---- images ------------------------------------------------------------------------- */
 
 static int set_target(struct bolt_bucket *rec, const struct oci_desc *d, bool *changed,
 		      struct k3_err *e)

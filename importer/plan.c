@@ -24,8 +24,7 @@ static int gone(struct k3_err *e, const char *what, const struct oci_digest *d)
 	return k3_hint(e, "run again");
 }
 
-/* ---- blobs --------------------------------------------------------------------------------------
- */
+/* ---- blobs -------------------------------------------------------------------------- */
 
 /* A blob must be staged by this run or be in the store. */
 static int check_blob(struct imp_view *v, const struct oci_desc *d, struct k3_err *e)
@@ -43,8 +42,7 @@ static int check_blob(struct imp_view *v, const struct oci_desc *d, struct k3_er
 	return 0;
 }
 
-/* ---- trees --------------------------------------------------------------------------------------
- */
+/* ---- trees -------------------------------------------------------------------------- */
 
 static struct imp_tree *alive(struct imp_tree *t)
 {
@@ -215,8 +213,7 @@ static int name_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e)
 	return 0;
 }
 
-/* ---- image names
- * ---------------------------------------------------------------------------------- */
+/* ---- image names -------------------------------------------------------------------- */
 
 /* Takes text. */
 static void add_name(struct imp_plan *p, struct imp_image *im, size_t order, char *text)

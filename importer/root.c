@@ -235,8 +235,7 @@ static int open_and_lock(struct imp *i, const struct imp_opts *o, struct k3_err 
 	return 0;
 }
 
-/* ---- staging ----------------------------------------------------------------------------------
- */
+/* ---- staging ------------------------------------------------------------------------ */
 
 static int open_staging(struct imp *i, struct k3_err *e)
 {
@@ -266,8 +265,7 @@ static void remove_staging(struct imp *i, bool keep_partial)
 		rmdir(i->root); /* fails as it should when something came in */
 }
 
-/* ---- open, close
- * --------------------------------------------------------------------------------- */
+/* ---- open, close -------------------------------------------------------------------- */
 
 static bool alnum(char c)
 {

@@ -124,8 +124,7 @@ int64_t imp_schema_peek(const char *root)
 	return version;
 }
 
-/* ---- fields -----------------------------------------------------------------------------------
- */
+/* ---- fields ------------------------------------------------------------------------- */
 
 int imp_sub(struct bolt_bucket *b, struct bolt_val name, struct bolt_bucket **out, struct k3_err *e)
 {

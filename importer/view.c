@@ -80,8 +80,7 @@ void imp_view_close(struct imp_view *v)
 	free(v);
 }
 
-/* ---- images ------------------------------------------------------------------------------------
- */
+/* ---- images ------------------------------------------------------------------------- */
 
 /* A text field as a C string, cut to the room there is; "" when absent. */
 static int text_field(struct bolt_bucket *b, const char *key, char *out, size_t size,
@@ -194,8 +193,7 @@ int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, struct k3_
 	return 0;
 }
 
-/* ---- blobs, snapshots ---------------------------------------------------------------------------
- */
+/* ---- blobs, snapshots --------------------------------------------------------------- */
 
 int imp_view_blob_record(struct imp_view *v, const struct oci_desc *d, bool *have, struct k3_err *e)
 {

@@ -960,6 +960,38 @@ TEST(dropped_trees_are_skipped_as_parents)
 	fake_free(a);
 }
 
+TEST(documents_of_a_dead_run_are_used)
+{
+	struct fake *a = fake_new("a:1", "a");
+	struct options o = { .root = unit_tmpdir(), .flat = true };
+	struct imp_opts opts = { .root = o.root, .ns = "k8s.io", .write = true };
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(1 << 16);
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+
+	OK(imp_open(&opts, &i, &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(stage_blobs(i, v, a, &err));
+	imp_view_close(v);
+	imp_close(i, true);
+	/* The next run reads what is there instead of fetching it. */
+	OK(imp_open(&opts, &i, &err));
+	OK(imp_read_document(i, &a->docs[0].desc, &text, &err));
+	OK(imp_read_document(i, &a->docs[1].desc, &text, &err));
+	OK(imp_read_document(i, &a->img.config, &text, &err));
+	for (size_t k = 0; k < LAYERS; k++)
+		OK(stage_layer(i, &a->img.layers[k].blob, a->layer[k], &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(stage_trees(i, v, a, true, &err));
+	imp_view_close(v);
+	imp_add_image(i, &a->im);
+	OK(imp_commit(i, &err));
+	imp_close(i, false);
+	CHECK(check_image(o.root, a));
+	fake_free(a);
+}
+
 TEST(sealed_trees_hold_no_descriptors)
 {
 	struct imp_opts opts = { .root = unit_tmpdir(), .ns = "k8s.io", .write = true };
