@@ -214,16 +214,20 @@ int imp_blob_open(struct imp *i, const struct oci_desc *d, int *fd, struct k3_er
 	return open_complete(i, d, fd, &unused, e);
 }
 
-/* The bytes of a file of exactly n bytes; K3_DIGEST when the size differs. */
-static int read_exactly(int fd, uint64_t n, struct k3_buf *out, struct k3_err *e)
+/* The bytes of a file of exactly `want` bytes (0: any number); K3_DIGEST when it has others. */
+static int read_exactly(int fd, uint64_t want, struct k3_buf *out, struct k3_err *e)
 {
 	struct stat st;
+	uint64_t n;
 
 	if (fstat(fd, &st))
 		return k3_fail_sys(e, errno, "cannot look at the file");
-	if ((uint64_t)st.st_size != n)
-		return k3_fail(e, K3_DIGEST, "file has %lld bytes instead of %llu",
-			       (long long)st.st_size, (unsigned long long)n);
+	n = (uint64_t)st.st_size;
+	if (want && n != want)
+		return k3_fail(e, K3_DIGEST, "file has %llu bytes instead of %llu",
+			       (unsigned long long)n, (unsigned long long)want);
+	if (!n)
+		return 0;
 	if (k3_buf_reserve(out, n, e))
 		return -1;
 	while (n) {
@@ -257,7 +261,7 @@ int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *ou
 		out->len = before;
 		return k3_wrap(e, "blob %s", text);
 	}
-	oci_digest_of(d->digest.alg, out->p + before, d->size, &got);
+	oci_digest_of(d->digest.alg, out->p + before, out->len - before, &got);
 	if (oci_digest_eq(&got, &d->digest)) {
 		/* Maybe left by an earlier run: now it is verified, and need not be fetched. */
 		if (staged)
@@ -274,7 +278,8 @@ static bool same_bytes(int fd, const void *p, size_t n)
 	K3_AUTO_BUF struct k3_buf have = K3_BUF(n + 1);
 	struct k3_err ignored;
 
-	return !read_exactly(fd, n, &have, &ignored) && (!n || !memcmp(have.p, p, n));
+	return !read_exactly(fd, n, &have, &ignored) && have.len == n &&
+	       (!n || !memcmp(have.p, p, n));
 }
 
 /* Whether the file is there with exactly these bytes; *exists: there at all. */

@@ -122,8 +122,8 @@ K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, st
 
 /*
  * mt.  Appends a document (index, manifest, config) from the staged or stored blob, verified
- * against size and digest; one left in staging by an earlier run counts as staged by this one
- * from now on.  K3_NOTFOUND when the file is not there, K3_DIGEST.
+ * against digest and size (a size of 0 is one not known yet); one left in staging by an earlier
+ * run counts as staged by this one from now on.  K3_NOTFOUND when the file is not there, K3_DIGEST.
  */
 K3_MUST int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *out,
 			      struct k3_err *e);
