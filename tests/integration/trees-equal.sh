@@ -12,7 +12,10 @@ reference_tree nginx:7 >/dev/null
 for mode in flat chain; do
     root=$T/$mode
     # shellcheck disable=SC2046,SC2086
-    check "$mode: preload of all images" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: preload of all images" "$PYTHON" "$LIB/timed.py" "$T/$mode.used" \
+        "$K3SIMG" preload --root "$root" --pause "$PAUSE" --snapshots $mode $(refs $names)
+    read -r _ peak <"$T/$mode.used"
+    check "$mode: peak memory of $((peak / 1024)) MiB is at most 64" test "$peak" -le 65536
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
     for name in $names; do
         dir=$(ctd_image_dir "$mode" "$REGISTRY/$name")
