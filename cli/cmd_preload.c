@@ -233,6 +233,15 @@ static int status_of(const struct wanted *w, const struct pl_result *res, size_t
 	return failed_asked == asked ? k3_exit_status(first->err.code) : CLI_PARTIAL_EXIT;
 }
 
+static size_t count_whole(const struct pl_result *res, size_t n)
+{
+	size_t whole = 0;
+
+	for (size_t i = 0; i < n; i++)
+		whole += !res[i].rc;
+	return whole;
+}
+
 static int preload(const struct settings *s, const struct pl_opts *opts, const struct wanted *w,
 		   size_t asked, struct k3_cancel *cancel)
 {
@@ -265,7 +274,7 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && w->n > 1)
-		fprintf(stderr, "%zu images in %s\n", w->n, time);
+		fprintf(stderr, "%zu of %zu images in %s\n", count_whole(res, w->n), w->n, time);
 	return cli_finish(rc ? k3_exit_status(e.code) : status_of(w, res, asked));
 }
 

@@ -302,7 +302,8 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 	i->lock = k3_monitor_new();
 	i->putting = k3_monitor_new();
 	if (open_and_lock(i, o, e) || check_root(i, e) || (i->write && open_staging(i, e))) {
-		if (e->code != K3_BUSY)
+		/* These two name the root themselves. */
+		if (e->code != K3_BUSY && e->code != K3_NOTFOUND)
 			k3_wrap(e, "%s", o->root);
 		imp_close(i, true);
 		return -1;

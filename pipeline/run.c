@@ -200,8 +200,10 @@ static void transfer_and_build(struct run *r)
 static void on_retry(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
 		     const struct k3_err *why)
 {
-	K3_AUTO_FREE char *text = k3_xasprintf("%s: %s; attempt %u in %.1f s", what, why->msg,
-					       attempt, (double)wait_ms / 1000);
+	K3_AUTO_FREE char *text = k3_xasprintf("%s: %s; trying again in %.1f s", what, why->msg,
+					       (double)wait_ms / 1000);
+
+	(void)attempt;
 
 	run_event(arg, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = why });
 }

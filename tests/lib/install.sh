@@ -2,8 +2,8 @@
 # What the build and the testbed need from Debian, and one function that
 # installs it.  Works on a minimal Debian 12 as root.
 
-BUILD_PACKAGES="gcc libc6-dev make pkg-config libarchive-dev zlib1g-dev
-    libisal-dev libzstd-dev libssl-dev libjansson-dev libcurl4-openssl-dev"
+BUILD_PACKAGES="gcc libc6-dev make pkg-config zlib1g-dev libisal-dev
+    libzstd-dev libssl-dev libjansson-dev libcurl4-openssl-dev"
 
 # The demo runs on these alone.
 DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
@@ -11,10 +11,13 @@ DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
 
 TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl"
 
+# The gates, and the second compiler.
+LINT_PACKAGES="clang clang-format pmccabe shellcheck git"
+
 # Only to build bbolt's own checker, once (lib/bbolt.sh).
 BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 
-export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
