@@ -75,6 +75,18 @@ static int want_line(void *arg, const char *text, struct k3_err *e)
 	return want(arg, text, &index, e);
 }
 
+/* Trees of one snapshotter are of no use to another. */
+static void check_snapshotter(const struct imp_config *c)
+{
+	const char *name = c->snapshotter ? c->snapshotter : "overlayfs";
+
+	if (c->file && strcmp(name, IMP_SNAPSHOTTER) != 0)
+		fprintf(stderr,
+			"warning: %s: CRI's snapshotter is \"%s\"%s and will not use these trees; "
+			"set it to \"" IMP_SNAPSHOTTER "\"\n",
+			c->file, name, c->snapshotter ? "" : " by default");
+}
+
 /* The pause image: kubelet looks it up under the literal text of the configuration. */
 static int want_pause(struct wanted *w, const struct settings *s, struct k3_err *e)
 {
@@ -87,6 +99,7 @@ static int want_pause(struct wanted *w, const struct settings *s, struct k3_err 
 	if (!strcmp(text, "auto")) {
 		if (imp_config_load(s->root, s->config_file, &config, e))
 			return -1;
+		check_snapshotter(&config);
 		text = config.pause;
 	}
 	if (want(w, text, &index, e))
