@@ -188,7 +188,7 @@ void imp_tree_drop(struct imp_tree *t);
 
 /* ---- images and commit ----------------------------------------------------------------------- */
 
-/* One image to be registered.  Lead's change: documents are struct oci_doc (oci/oci.h) now. */
+/* One image to be registered. */
 struct imp_image {
 	const struct oci_ref *ref;  /* gives host, repo and the names */
 	const struct oci_doc *docs; /* indexes, then the platform's manifest (oci_resolved.docs) */

@@ -45,7 +45,7 @@ struct decode {
 };
 
 /*
- * Chooses how to decode (containerd-store 10.1) and reads the first bytes of the source for
+ * Chooses how to decode (docs/unpack.md) and reads the first bytes of the source for
  * it.  gzip: the backend for gzip, NULL = the fastest built in.
  */
 K3_MUST int decode_open(struct decode *d, enum oci_media media, struct unpack_src src,

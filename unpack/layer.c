@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of applying one layer, in archive order (containerd-store 10.2). */
+/* The rules of applying one layer, in archive order (docs/unpack.md). */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

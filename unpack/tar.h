@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pull parser for tar archives in the dialect of Go's archive/tar (containerd-store 10.1),
+ * Pull parser for tar archives in the dialect of Go's archive/tar (docs/unpack.md),
  * plus old-GNU sparse files and type 7.  Names are bytes: nothing is converted.
  * Private to unpack/.
  */

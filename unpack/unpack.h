@@ -79,7 +79,7 @@ struct unpack_stats {
 
 /*
  * Applies one layer to the tree at rootfd (a directory opened for reading).
- * media: decides how the stream is decoded (containerd-store 10.1: OCI …tar is never
+ * media: decides how the stream is decoded (docs/unpack.md: OCI …tar is never
  * decompressed, docker's is found by magic).  *diff_id is what the whole decompressed stream must
  * hash to; NULL skips the comparison.  got (may be NULL) receives the digest found (sha256 unless
  * diff_id says otherwise).

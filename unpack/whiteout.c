@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whiteouts: names that remove (containerd-store 10.2, rules 5 and 6). */
+/* Whiteouts: names that remove (docs/unpack.md). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

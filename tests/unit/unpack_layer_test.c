@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Applying layers, rule by rule (containerd-store 10.2).  Every rule runs over both ways of
+ * Applying layers, rule by rule (docs/unpack.md).  Every rule runs over both ways of
  * resolving names and with and without the decoding thread.
  */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tar dialect (containerd-store 10.1), header by header. */
+/* The tar dialect (docs/unpack.md), header by header. */
 #include <stdlib.h>
 
 #include "tests/unit/tarbuild.h"
