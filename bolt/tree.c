@@ -138,18 +138,27 @@ static void fill_hit(const struct place *leaf, size_t i, struct bolt_hit *hit)
 	}
 }
 
+/* The first element not below key: leaf and index; *high as descend() gives it. */
+static int seek(struct bolt_bucket *b, struct bolt_val key, struct place *leaf,
+		struct bolt_val *high, size_t *i, bool *equal, struct k3_err *e)
+{
+	if (descend(b, key, leaf, high, e))
+		return -1;
+	*i = lower_bound(leaf, key, equal);
+	return 0;
+}
+
 int bolt_tree_find(struct bolt_bucket *b, struct bolt_val key, struct bolt_hit *hit,
 		   struct k3_err *e)
 {
 	struct place leaf;
 	struct bolt_val high;
 	bool equal;
+	size_t i;
 
 	*hit = (struct bolt_hit){ 0 };
-	if (descend(b, key, &leaf, &high, e))
+	if (seek(b, key, &leaf, &high, &i, &equal, e))
 		return -1;
-	size_t i = lower_bound(&leaf, key, &equal);
-
 	if (equal)
 		fill_hit(&leaf, i, hit);
 	return 0;
@@ -161,12 +170,11 @@ int bolt_tree_after(struct bolt_bucket *b, struct bolt_val key, struct bolt_hit 
 	struct place leaf;
 	struct bolt_val high;
 	bool equal;
+	size_t i;
 
 	*hit = (struct bolt_hit){ 0 };
-	if (descend(b, key, &leaf, &high, e))
+	if (seek(b, key, &leaf, &high, &i, &equal, e))
 		return -1;
-	size_t i = lower_bound(&leaf, key, &equal);
-
 	if (equal)
 		i++;
 	/* The next leaf begins at `high`; one emptied in this transaction is stepped over. */
@@ -174,9 +182,8 @@ int bolt_tree_after(struct bolt_bucket *b, struct bolt_val key, struct bolt_hit 
 		if (!high.n)
 			return 0;
 		key = high;
-		if (descend(b, key, &leaf, &high, e))
+		if (seek(b, key, &leaf, &high, &i, &equal, e))
 			return -1;
-		i = lower_bound(&leaf, key, &equal);
 	}
 	fill_hit(&leaf, i, hit);
 	return 0;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/thread.h"
 #include "cli/opts.h"
 
@@ -36,8 +37,8 @@ int cli_error(const struct k3_err *e);
 void cli_image_error(const char *image, const struct k3_err *e);
 /* Usage and options of one command. */
 void cli_help(const struct command *cmd, const char *text, const struct opt *opts);
-/* Writes s to stdout; a failing stdout (full disk, closed pipe) becomes the exit status. */
-int cli_put(const char *s, size_t n);
+/* Ends the document and writes it to stdout.  Returns 0, or the exit status. */
+int cli_put_json(struct k3_jw *w);
 /* Flushes stdout; status, or 1 with a message when what was printed did not get out. */
 int cli_finish(int status);
 

@@ -247,7 +247,6 @@ static int print_json(const struct listing *l, const char *root, const char *ns)
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
-	struct k3_err e;
 
 	k3_jw_obj(&w, NULL);
 	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
@@ -258,9 +257,7 @@ static int print_json(const struct listing *l, const char *root, const char *ns)
 		json_listed(&w, &l->images[i]);
 	k3_jw_close_arr(&w);
 	k3_jw_close_obj(&w);
-	if (k3_jw_end(&w, &e))
-		return cli_error(&e);
-	return cli_put((const char *)out.p, out.len);
+	return cli_put_json(&w);
 }
 
 static int list(const struct cli *c, const char *root, const char *ns, const char *format)

@@ -206,7 +206,6 @@ static int print_json(const struct settings *s, const struct wanted *wanted,
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
-	struct k3_err e;
 
 	k3_jw_obj(&w, NULL);
 	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
@@ -219,9 +218,7 @@ static int print_json(const struct settings *s, const struct wanted *wanted,
 		json_image(&w, wanted->names[i], &res[i]);
 	k3_jw_close_arr(&w);
 	k3_jw_close_obj(&w);
-	if (k3_jw_end(&w, &e))
-		return cli_error(&e);
-	return cli_put((const char *)out.p, out.len);
+	return cli_put_json(&w);
 }
 
 /*

@@ -20,7 +20,6 @@ static int print_json(void)
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(64u << 10);
 	struct k3_jw w = K3_JW(&out);
-	struct k3_err e;
 
 	k3_jw_obj(&w, NULL);
 	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
@@ -28,9 +27,7 @@ static int print_json(void)
 	k3_jw_str(&w, "compiler", COMPILER);
 	k3_jw_str(&w, "gzip", GZIP_DECODER);
 	k3_jw_close_obj(&w);
-	if (k3_jw_end(&w, &e))
-		return cli_error(&e);
-	return cli_put((const char *)out.p, out.len);
+	return cli_put_json(&w);
 }
 
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv)

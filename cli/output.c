@@ -35,9 +35,13 @@ void cli_help(const struct command *cmd, const char *text, const struct opt *opt
 	opts_print(opts, stdout);
 }
 
-int cli_put(const char *s, size_t n)
+int cli_put_json(struct k3_jw *w)
 {
-	return fwrite(s, 1, n, stdout) == n ? 0 : 1;
+	struct k3_err e;
+
+	if (k3_jw_end(w, &e))
+		return cli_error(&e);
+	return fwrite(w->out->p, 1, w->out->len, stdout) == w->out->len ? 0 : 1;
 }
 
 int cli_finish(int status)

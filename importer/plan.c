@@ -173,7 +173,7 @@ static bool is_taken(struct imp *i, uint64_t id)
 	char path[IMP_PATH_MAX];
 	struct stat st;
 
-	snprintf(path, sizeof(path), IMP_SNAPSHOTS_DIR "/%" PRIu64, id);
+	imp_snapshot_path(id, path);
 	return fstatat(i->rootfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,11 @@ static void digest_parts(const struct oci_digest *d, char sep, const char *prefi
 void imp_blob_path(const struct oci_digest *d, char out[IMP_PATH_MAX])
 {
 	digest_parts(d, '/', IMP_CONTENT_DIR "/blobs/", out);
+}
+
+void imp_snapshot_path(uint64_t id, char out[IMP_PATH_MAX])
+{
+	snprintf(out, IMP_PATH_MAX, IMP_SNAPSHOTS_DIR "/%" PRIu64, id);
 }
 
 void imp_stage_name(const struct oci_digest *d, char out[IMP_PATH_MAX])

@@ -9,6 +9,7 @@
 
 /* "io.containerd.content.v1.content/blobs/<alg>/<hex>" */
 void imp_blob_path(const struct oci_digest *d, char out[IMP_PATH_MAX]);
+void imp_snapshot_path(uint64_t id, char out[IMP_PATH_MAX]);
 /* "<alg>-<hex>": the name of a blob or tree in staging */
 void imp_stage_name(const struct oci_digest *d, char out[IMP_PATH_MAX]);
 /*

@@ -56,7 +56,7 @@ static int open_parent(struct imp_tree *t, struct k3_err *e)
 	}
 	if (!t->parent_id)
 		return 0;
-	snprintf(path, sizeof(path), IMP_SNAPSHOTS_DIR "/%" PRIu64, t->parent_id);
+	imp_snapshot_path(t->parent_id, path);
 	if (k3_open_dir(t->owner->rootfd, path, &t->parentfd, e)) {
 		/* Seen a moment ago: containerd has started since and removed it. */
 		if (e->code == K3_NOTFOUND)

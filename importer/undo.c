@@ -191,7 +191,7 @@ static int move_directories(struct imp *i, const struct entries *es, struct k3_e
 
 		if (es->v[k].keep)
 			continue;
-		snprintf(from, sizeof(from), IMP_SNAPSHOTS_DIR "/%" PRIu64, es->v[k].id);
+		imp_snapshot_path(es->v[k].id, from);
 		snprintf(to, sizeof(to), "trees/undo-%" PRIu64, es->v[k].id);
 		if (renameat(i->rootfd, from, i->stagefd, to) && errno != ENOENT)
 			return k3_fail_sys(e, errno, "cannot move %s away", from);

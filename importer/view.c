@@ -2,7 +2,6 @@
 #include "importer/view.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,7 +228,7 @@ static bool has_directory(struct imp *i, uint64_t id)
 	char path[IMP_PATH_MAX];
 	struct stat st;
 
-	snprintf(path, sizeof(path), IMP_SNAPSHOTS_DIR "/%" PRIu64, id);
+	imp_snapshot_path(id, path);
 	return !fstatat(i->rootfd, path, &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode);
 }
 

@@ -204,7 +204,6 @@ static void on_retry(void *arg, const char *what, unsigned attempt, uint64_t wai
 					       (double)wait_ms / 1000);
 
 	(void)attempt;
-
 	run_event(arg, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = why });
 }
 
