@@ -98,8 +98,8 @@ int imp_tree_begin(struct imp *i, const struct oci_digest *chain, const struct i
 		return -1;
 	}
 	imp_stage_name(chain, name);
-	if (open_parent(t, e) ||
-	    snap_begin(i->treesfd, name, t->parentfd, SNAP_HARDLINK, cancel, &t->snap, e)) {
+	if (open_parent(t, e) || snap_begin_mt(i->treesfd, name, t->parentfd, SNAP_HARDLINK,
+					       from ? from->threads : 1, cancel, &t->snap, e)) {
 		imp_tree_drop(t);
 		return k3_wrap(e, "tree %s", name);
 	}

@@ -2,53 +2,56 @@
 /* A copy of a tree that shares what it may with the original. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/fsroot.h"
 #include "base/mem.h"
 #include "snapshot/tree.h"
+#include "snapshot/walk.h"
 
 /* Paths of first copies of multi-link files; a million files fit. */
 #define PATHS_MAX (128u << 20)
 #define PATH_BYTES_MAX (1u << 20)
-#define CANCEL_STEP 1024
+/* Every so many links the inode number that getdents told is compared with stat's. */
+#define SAMPLE_STEP 64
+/* What mkdir takes from its mode argument. */
+#define MKDIR_BITS 01777
 
+/* What the threads of one clone share. */
 struct clone {
-	int root;  /* of the copy; borrowed */
-	int *dirs; /* open directories of the copy from the root down; -1: closed meanwhile */
-	size_t depth, cap;
-	enum snap_share share;
-	bool linked;
-	uid_t uid; /* what new directories get */
-	gid_t gid;
-	bool gid_known;
-	struct k3_cancel *cancel;
-	unsigned since_check;
-	struct k3_buf path;   /* of the directory in work, for first */
-	struct inomap copies; /* inode of the original -> offset in first, plus 1 */
-	struct k3_buf first;  /* NUL-terminated paths of the first copies */
+	int root;                /* of the copy; borrowed */
+	struct k3_monitor *lock; /* for the groups of hard-linked files that are copied */
+	struct inomap copies;    /* inode of the original -> offset in first, plus 1 */
+	struct k3_buf first;     /* NUL-terminated paths of the first copies */
 };
 
-static void clone_release(struct clone *c)
-{
-	for (size_t i = 1; i < c->depth; i++)
-		k3_closep(&c->dirs[i]);
-	free(c->dirs);
-	k3_buf_release(&c->path);
-	k3_buf_release(&c->first);
-	inomap_release(&c->copies);
-}
-
-static int here(const struct clone *c)
-{
-	return c->dirs[c->depth - 1];
-}
+/* What each has of its own. */
+struct cloner {
+	struct clone *c;
+	enum snap_share share;
+	bool linked;
+	/*
+	 * Seen on directories just made: mode bits that survive umask and whatever is handed
+	 * down from above the tree, and the owner they get (0 bits: not seen yet).
+	 */
+	mode_t kept;
+	uid_t uid;
+	gid_t gid;
+	bool by_ino; /* d_ino is st_ino here, as far as seen */
+	unsigned since_sample;
+	struct inomap known; /* set of the inodes linked */
+};
 
 /* Links `name` to the copy that an earlier name of the same inode has got. */
-static int link_copy(struct clone *c, uint64_t at, const char *name, bool *done, struct k3_err *e)
+static int link_copy(struct clone *c, const struct walk_dir *d, uint64_t at, const char *name,
+		     bool *done, struct k3_err *e)
 {
 	K3_AUTO_BUF struct k3_buf real = K3_BUF(PATH_BYTES_MAX);
 	const char *path = (const char *)c->first.p + at - 1;
@@ -59,7 +62,7 @@ static int link_copy(struct clone *c, uint64_t at, const char *name, bool *done,
 
 	if (k3_root_open_dir(&root, c->root, dir, false, &real, &in, e))
 		return -1;
-	int rc = linkat(in.fd, slash ? slash + 1 : path, here(c), name, 0);
+	int rc = linkat(in.fd, slash ? slash + 1 : path, d->to, name, 0);
 	int errnum = errno;
 
 	close(in.fd);
@@ -69,12 +72,13 @@ static int link_copy(struct clone *c, uint64_t at, const char *name, bool *done,
 	return 0;
 }
 
-static int remember_copy(struct clone *c, uint64_t *value, const char *name, struct k3_err *e)
+static int remember_copy(struct clone *c, const struct walk_dir *d, uint64_t *value,
+			 const char *name, struct k3_err *e)
 {
 	size_t at = c->first.len;
 
-	if (c->path.len &&
-	    (k3_buf_add(&c->first, c->path.p, c->path.len, e) || k3_buf_add(&c->first, "/", 1, e)))
+	if (*d->path && (k3_buf_add(&c->first, d->path, strlen(d->path), e) ||
+			 k3_buf_add(&c->first, "/", 1, e)))
 		return -1;
 	if (k3_buf_add(&c->first, name, strlen(name) + 1, e))
 		return -1;
@@ -83,20 +87,30 @@ static int remember_copy(struct clone *c, uint64_t *value, const char *name, str
 }
 
 /* The original's names that lie in its tree become names of one copy. */
-static int copy_one(struct clone *c, int fd, const char *name, struct k3_err *e)
+static int copy_group(struct cloner *w, const struct walk_dir *d, const char *name, ino_t ino,
+		      struct k3_err *e)
 {
-	struct stat st;
+	struct clone *c = w->c;
 	bool fresh, done = false;
 
-	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW))
-		return k3_fail_sys(e, errno, "cannot look at %s", name);
-	if (st.st_nlink > 1) {
-		uint64_t *value = inomap_at(&c->copies, st.st_ino, &fresh);
+	/* To the end of the copy: who meets the next name links to it. */
+	K3_WITH_MONITOR(c->lock);
+	uint64_t *value = inomap_at(&c->copies, ino, &fresh);
 
-		if (fresh ? remember_copy(c, value, name, e) : link_copy(c, *value, name, &done, e))
-			return -1;
-	}
-	return done ? 0 : k3_copy_node(fd, name, here(c), name, c->share != SNAP_COPY, e);
+	if (fresh ? remember_copy(c, d, value, name, e) : link_copy(c, d, *value, name, &done, e))
+		return -1;
+	return done ? 0 : k3_copy_node(d->from, name, d->to, name, w->share != SNAP_COPY, e);
+}
+
+static int copy_one(struct cloner *w, const struct walk_dir *d, const char *name, struct k3_err *e)
+{
+	struct stat st;
+
+	if (fstatat(d->from, name, &st, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", name);
+	if (st.st_nlink > 1)
+		return copy_group(w, d, name, st.st_ino, e);
+	return k3_copy_node(d->from, name, d->to, name, w->share != SNAP_COPY, e);
 }
 
 static bool may_copy(int errnum)
@@ -104,117 +118,151 @@ static bool may_copy(int errnum)
 	return errnum == EMLINK || errnum == EXDEV || errnum == EPERM || errnum == EOPNOTSUPP;
 }
 
-static int clone_entry(void *arg, int fd, const struct k3_walk_ent *ent, bool *descend,
-		       struct k3_err *e)
+/* The inode has a name in the parent now as before: sealing need not look at it again. */
+static int remember_linked(struct cloner *w, const struct walk_dir *d, const char *name, ino_t ino,
+			   struct k3_err *e)
 {
-	struct clone *c = arg;
+	struct stat st;
 
-	(void)descend;
-	if (++c->since_check == CANCEL_STEP) {
-		c->since_check = 0;
-		if (k3_cancel_check(c->cancel, e))
-			return -1;
+	if (w->since_sample++ % SAMPLE_STEP == 0) {
+		if (fstatat(d->to, name, &st, AT_SYMLINK_NOFOLLOW))
+			return k3_fail_sys(e, errno, "cannot look at %s", name);
+		w->by_ino = st.st_ino == ino;
 	}
-	if (ent->is_dir)
-		return 0;
-	if (c->share != SNAP_HARDLINK)
-		return copy_one(c, fd, ent->name, e);
-	if (linkat(fd, ent->name, here(c), ent->name, 0) == 0) {
-		c->linked = true;
-		return 0;
+	if (w->by_ino)
+		inoset_add(&w->known, ino);
+	return 0;
+}
+
+static int clone_file(void *arg, const struct walk_dir *d, const char *name, ino_t ino,
+		      struct k3_err *e)
+{
+	struct cloner *w = arg;
+
+	if (w->share != SNAP_HARDLINK)
+		return copy_one(w, d, name, e);
+	if (linkat(d->from, name, d->to, name, 0) == 0) {
+		w->linked = true;
+		return w->by_ino ? remember_linked(w, d, name, ino, e) : 0;
 	}
 	if (!may_copy(errno))
-		return k3_fail_sys(e, errno, "cannot link %s", ent->name);
+		return k3_fail_sys(e, errno, "cannot link %s", name);
 	if (errno == EXDEV)
-		c->share = SNAP_REFLINK;
-	return copy_one(c, fd, ent->name, e);
+		w->share = SNAP_REFLINK;
+	return copy_one(w, d, name, e);
 }
 
-static int clone_enter(void *arg, int fd, const char *name, struct k3_err *e)
+/*
+ * Makes the counterpart with its final mode where that is possible.  A set-gid bit or ACL of the
+ * directory it lies in cannot interfere: that one has not got them yet.
+ */
+static int clone_subdir(void *arg, const struct walk_dir *d, const char *name,
+			const struct stat *st, mode_t *made, struct k3_err *e)
 {
-	struct clone *c = arg;
+	struct cloner *w = arg;
+	mode_t ask = st->st_mode & MKDIR_BITS;
+	struct stat got;
 
-	(void)fd;
-	/* Its final attributes come last: a set-gid bit or ACL would be handed down. */
-	if (mkdirat(here(c), name, 0700))
+	/* We must get in to fill it, whoever we are. */
+	if ((ask & 0700) != 0700)
+		ask = 0700;
+	if (mkdirat(d->to, name, ask))
 		return k3_fail_sys(e, errno, "cannot make directory %s", name);
-	int made = openat(here(c), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (made < 0)
-		return k3_fail_sys(e, errno, "cannot open directory %s", name);
-	if (c->depth > K3_WALK_FDS)
-		k3_closep(&c->dirs[c->depth - 1]);
-	c->dirs = k3_xgrow(c->dirs, c->depth, &c->cap, sizeof(*c->dirs));
-	c->dirs[c->depth++] = made;
-	if (c->path.len && k3_buf_add(&c->path, "/", 1, e))
-		return -1;
-	return k3_buf_add(&c->path, name, strlen(name), e);
-}
-
-/* Gives the directory `to` of the copy what the original has. */
-static int copy_dir_attrs(struct clone *c, int from, int to, struct k3_err *e)
-{
-	struct stat st;
-
-	if (fstat(from, &st))
-		return k3_fail_sys(e, errno, "cannot look at a directory");
-	const struct timespec times[2] = { st.st_atim, st.st_mtim };
-
-	if ((!c->gid_known || st.st_uid != c->uid || st.st_gid != c->gid) &&
-	    fchown(to, st.st_uid, st.st_gid))
-		return k3_fail_sys(e, errno, "cannot set the owner of a directory");
-	if (k3_copy_xattrs(from, to, e))
-		return -1;
-	if (fchmod(to, st.st_mode & 07777) || futimens(to, times))
-		return k3_fail_sys(e, errno, "cannot set mode and times of a directory");
+	*made = ask;
+	if (!(ask & ~w->kept))
+		return 0;
+	if (fstatat(d->to, name, &got, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", name);
+	*made = got.st_mode & 07777;
+	if (*made == ask)
+		w->kept |= ask;
+	w->uid = got.st_uid;
+	w->gid = got.st_gid;
 	return 0;
 }
 
-static int clone_leave(void *arg, int fd, struct k3_err *e)
+/* Gives a directory of the copy, whose entries are complete, what the original has. */
+static int clone_attrs(void *arg, const struct walk_dir *d, struct k3_err *e)
 {
-	struct clone *c = arg;
-	K3_AUTO_FD int done = here(c);
+	const struct cloner *w = arg;
+	const struct walk_attrs *a = d->attrs;
+	bool owned = w->kept && a->made != WALK_TOP && a->uid == w->uid && a->gid == w->gid;
 
-	c->depth--;
-	if (here(c) < 0) {
-		int up = openat(done, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (!owned && fchown(d->to, a->uid, a->gid))
+		return k3_fail_sys(e, errno, "cannot set the owner of a directory");
+	/* An ACL among them has its say in the mode. */
+	bool more = flistxattr(d->from, NULL, 0) != 0;
 
-		if (up < 0)
-			return k3_fail_sys(e, errno, "cannot go back up in a tree");
-		c->dirs[c->depth - 1] = up;
-	}
-	while (c->path.len && c->path.p[c->path.len - 1] != '/')
-		c->path.len--;
-	c->path.len -= c->path.len > 0;
-	return copy_dir_attrs(c, fd, done, e);
+	if (more && k3_copy_xattrs(d->from, d->to, e))
+		return -1;
+	if ((more || a->made != a->mode) && fchmod(d->to, a->mode))
+		return k3_fail_sys(e, errno, "cannot set the mode of a directory");
+	if (futimens(d->to, a->times))
+		return k3_fail_sys(e, errno, "cannot set the times of a directory");
+	return 0;
 }
 
-int clone_tree(int from, int to, enum snap_share share, struct k3_cancel *cancel, bool *linked,
+/*
+ * Whether getdents and stat tell the same inode numbers.  Others (overlayfs, 9p, FUSE) may
+ * too, or in part.
+ */
+static bool tells_inodes(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return false;
+	switch ((uint32_t)fs.f_type) {
+	case EXT4_SUPER_MAGIC: /* ext2 and ext3 too */
+	case XFS_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case TMPFS_MAGIC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Adds up what the threads have seen, and releases it. */
+static void clone_end(struct clone *c, struct cloner *w, unsigned threads, struct clone_sum *out)
+{
+	bool exact = true;
+
+	for (unsigned i = 0; i < threads; i++) {
+		out->linked |= w[i].linked;
+		exact &= w[i].by_ino;
+		inoset_merge(&out->known, &w[i].known);
+		inomap_release(&w[i].known);
+	}
+	/* Numbers that differ somewhere are trusted nowhere. */
+	if (!exact)
+		inomap_release(&out->known);
+	k3_monitor_free(c->lock);
+	k3_buf_release(&c->first);
+	inomap_release(&c->copies);
+}
+
+int clone_tree(int from, int to, const struct clone_how *how, struct clone_sum *out,
 	       struct k3_err *e)
 {
-	static const struct k3_walk_ops ops = {
-		.entry = clone_entry,
-		.enter = clone_enter,
-		.leave = clone_leave,
+	static const struct walk_ops ops = {
+		.file = clone_file,
+		.subdir = clone_subdir,
+		.listed = clone_attrs,
 	};
-	__attribute__((cleanup(clone_release))) struct clone c = {
-		.root = to,
-		.share = share,
-		.cancel = cancel,
-		.path = K3_BUF(PATH_BYTES_MAX),
-		.first = K3_BUF(PATHS_MAX),
-	};
-	struct stat st;
+	struct cloner w[WALK_THREADS_MAX];
+	void *args[WALK_THREADS_MAX];
+	struct clone c = { .root = to, .lock = k3_monitor_new(), .first = K3_BUF(PATHS_MAX) };
+	struct walk_job job = { from, to, how->threads, how->cancel, &ops, args };
+	bool by_ino = tells_inodes(to);
 
-	if (fstat(to, &st))
-		return k3_fail_sys(e, errno, "cannot look at the new tree");
-	c.uid = st.st_uid;
-	c.gid = st.st_gid;
-	c.gid_known = !(st.st_mode & S_ISGID);
-	c.dirs = k3_xgrow(NULL, 0, &c.cap, sizeof(*c.dirs));
-	c.dirs[c.depth++] = to;
-	if (k3_walk(from, &ops, &c, e) || copy_dir_attrs(&c, from, to, e))
-		return k3_wrap(e, "clone of the parent tree");
-	*linked = c.linked;
-	return 0;
+	for (unsigned i = 0; i < how->threads; i++) {
+		w[i] = (struct cloner){ .c = &c, .share = how->share, .by_ino = by_ino };
+		args[i] = &w[i];
+	}
+	int rc = walk_trees(&job, e);
+
+	clone_end(&c, w, how->threads, out);
+	return rc ? k3_wrap(e, "clone of the parent tree") : 0;
 }

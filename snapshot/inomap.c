@@ -40,6 +40,31 @@ uint64_t *inomap_at(struct inomap *m, ino_t ino, bool *fresh)
 	return &it->value;
 }
 
+/* A set is a map from a run of inode numbers, plus 1, to a bit for each of the run. */
+#define RUN 64u
+
+void inoset_add(struct inomap *m, ino_t ino)
+{
+	bool fresh;
+
+	*inomap_at(m, ino / RUN + 1, &fresh) |= 1ull << ino % RUN;
+}
+
+bool inoset_has(const struct inomap *m, ino_t ino)
+{
+	/* A free item has no bits. */
+	return m->cap && find(m, ino / RUN + 1)->value >> ino % RUN & 1;
+}
+
+void inoset_merge(struct inomap *m, const struct inomap *more)
+{
+	bool fresh;
+
+	for (size_t i = 0; i < more->cap; i++)
+		if (more->items[i].ino)
+			*inomap_at(m, more->items[i].ino, &fresh) |= more->items[i].value;
+}
+
 void inomap_release(struct inomap *m)
 {
 	free(m->items);

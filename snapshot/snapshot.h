@@ -40,6 +40,16 @@ struct snap_usage {
 K3_MUST int snap_begin(int stagefd, const char *name, int parentfd, enum snap_share share,
 		       struct k3_cancel *cancel, struct snap_tree **out, struct k3_err *e);
 
+/*
+ * As snap_begin, but with up to `threads` threads, the caller's included, at work while the tree
+ * is cloned and while it is sealed; none is left on return.  The result is the same for every
+ * number (0 is 1).  Where a file has run out of links (EMLINK), which of its names in the
+ * tree are links and which are copies is not defined.
+ */
+K3_MUST int snap_begin_mt(int stagefd, const char *name, int parentfd, enum snap_share share,
+			  unsigned threads, struct k3_cancel *cancel, struct snap_tree **out,
+			  struct k3_err *e);
+
 int snap_rootfd(const struct snap_tree *t); /* borrowed */
 /* True when inodes of the tree belong to another tree too (unpack_opts.shared). */
 bool snap_is_shared(const struct snap_tree *t);

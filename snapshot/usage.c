@@ -4,60 +4,95 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "base/fsroot.h"
 #include "snapshot/tree.h"
+#include "snapshot/walk.h"
 
 #define BLOCK 512u /* unit of st_blocks, whatever the file system's block size */
 
+/* What the threads of one count share. */
 struct usage {
-	struct snap_usage sum;
-	struct inomap seen; /* names of an inode still to be met before it counts as ours */
+	const struct inomap *known;
+	struct k3_monitor *lock; /* for seen */
+	struct inomap seen;      /* names of an inode still to be met before it counts as ours */
 };
 
-static void count(struct usage *u, const struct stat *st)
+/* What each has of its own. */
+struct counter {
+	struct usage *u;
+	struct snap_usage sum;
+};
+
+static void count(struct counter *w, const struct stat *st)
 {
-	u->sum.inodes++;
-	u->sum.bytes += (uint64_t)st->st_blocks * BLOCK;
+	w->sum.inodes++;
+	w->sum.bytes += (uint64_t)st->st_blocks * BLOCK;
 }
 
-static int usage_entry(void *arg, int fd, const struct k3_walk_ent *ent, bool *descend,
-		       struct k3_err *e)
+static bool last_name(struct usage *u, const struct stat *st)
 {
-	struct usage *u = arg;
-	struct stat st;
 	bool fresh;
 
-	(void)descend;
-	if (fstatat(fd, ent->name, &st, AT_SYMLINK_NOFOLLOW))
-		return k3_fail_sys(e, errno, "cannot look at %s", ent->name);
-	if (ent->is_dir || st.st_nlink == 1) {
-		count(u, &st);
-		return 0;
-	}
-	uint64_t *left = inomap_at(&u->seen, st.st_ino, &fresh);
+	K3_WITH_MONITOR(u->lock);
+	uint64_t *left = inomap_at(&u->seen, st->st_ino, &fresh);
 
 	if (fresh)
-		*left = st.st_nlink;
+		*left = st->st_nlink;
+	return --*left == 0;
+}
+
+static int usage_file(void *arg, const struct walk_dir *d, const char *name, ino_t ino,
+		      struct k3_err *e)
+{
+	struct counter *w = arg;
+	struct stat st;
+
+	if (inoset_has(w->u->known, ino))
+		return 0;
+	if (fstatat(d->from, name, &st, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", name);
 	/* All names are in this tree: nobody else has the inode. */
-	if (--*left == 0)
-		count(u, &st);
+	if (st.st_nlink == 1 || last_name(w->u, &st))
+		count(w, &st);
 	return 0;
 }
 
-int usage_count(int fd, struct snap_usage *out, struct k3_err *e)
+static int usage_subdir(void *arg, const struct walk_dir *d, const char *name,
+			const struct stat *st, mode_t *made, struct k3_err *e)
 {
-	static const struct k3_walk_ops ops = { .entry = usage_entry };
-	struct usage u = { 0 };
+	(void)d, (void)name, (void)made, (void)e;
+	count(arg, st);
+	return 0;
+}
+
+int usage_count(int fd, const struct inomap *known, unsigned threads, struct snap_usage *out,
+		struct k3_err *e)
+{
+	static const struct walk_ops ops = { .file = usage_file, .subdir = usage_subdir };
+	struct usage u = { .known = known };
+	struct counter w[WALK_THREADS_MAX];
+	void *args[WALK_THREADS_MAX];
+	struct walk_job job = { fd, -1, threads, NULL, &ops, args };
+	struct snap_usage sum = { 0 };
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return k3_fail_sys(e, errno, "cannot look at the tree");
-	count(&u, &st);
-	int rc = k3_walk(fd, &ops, &u, e);
+	for (unsigned i = 0; i < threads; i++) {
+		w[i] = (struct counter){ .u = &u };
+		args[i] = &w[i];
+	}
+	count(&w[0], &st);
+	u.lock = k3_monitor_new();
+	int rc = walk_trees(&job, e);
 
+	k3_monitor_free(u.lock);
 	inomap_release(&u.seen);
 	if (rc)
 		return k3_wrap(e, "counting the tree");
-	*out = u.sum;
+	for (unsigned i = 0; i < threads; i++) {
+		sum.inodes += w[i].sum.inodes;
+		sum.bytes += w[i].sum.bytes;
+	}
+	*out = sum;
 	return 0;
 }
