@@ -36,6 +36,12 @@ int k3_syncfs(int fd, const char *what, struct k3_err *e)
 	return 0;
 }
 
+void k3_write_behind(int fd)
+{
+	/* Not every file system knows it; what went wrong is reported by the sync. */
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int k3_write_all(int fd, const void *p, size_t n, const char *what, struct k3_err *e)
 {
 	const uint8_t *at = p;

@@ -18,6 +18,11 @@ K3_MUST int k3_close(int *fd, const char *what, struct k3_err *e);
 K3_MUST int k3_fsync(int fd, const char *what, struct k3_err *e);
 /* Flushes the whole file system that fd lies on (syncfs). */
 K3_MUST int k3_syncfs(int fd, const char *what, struct k3_err *e);
+/*
+ * Lets the disk begin with what was written to fd and returns at once.  Only a hint: nothing
+ * is durable before k3_fsync or k3_syncfs, which then have less left to wait for.
+ */
+void k3_write_behind(int fd);
 /* Writes all n bytes at the current offset. */
 K3_MUST int k3_write_all(int fd, const void *p, size_t n, const char *what, struct k3_err *e);
 /* Appends the whole file to *out.  K3_NOTFOUND, K3_LIMIT past out->max. */

@@ -11,6 +11,11 @@
 #define CHUNKS 4u
 #define PROGRESS_STEP (1u << 20)
 
+/*
+ * Two threads share the work: one decodes, the other (the caller's) applies.  Hashing belongs to
+ * neither: whoever would have to wait for the other hashes a chunk instead, so that both
+ * cores are busy whether the layer is one large file or many small ones.
+ */
 struct stream {
 	struct decode dec;
 	struct k3_hash *hash;
@@ -26,7 +31,9 @@ struct stream {
 	/* Under mon once the thread runs.  Chunk i is ring[i % CHUNKS]. */
 	uint8_t *ring[CHUNKS];
 	size_t len[CHUNKS];
-	unsigned made, freed; /* chunks filled and given back, counted from the start */
+	/* Chunks filled, hashed and given back, counted from the start. */
+	uint64_t made, hashed, freed;
+	bool hashing; /* one of the two is at chunk number `hashed` */
 	bool end, failed, stop;
 	struct k3_err err;
 };
@@ -57,25 +64,49 @@ static int produce(struct stream *s, uint8_t **p, size_t *n, struct k3_err *e)
 	if (s->decoded > s->opts->limits.bytes)
 		return k3_fail(e, K3_LIMIT, "the layer unpacks to more than %llu bytes",
 			       (unsigned long long)s->opts->limits.bytes);
-	k3_hash_add(s->hash, *p, *n);
 	return 0;
+}
+
+/* Inside the monitor, which is left meanwhile: hashes one chunk or waits for a change. */
+static void hash_or_wait(struct stream *s)
+{
+	if (s->hashing || s->hashed == s->made) {
+		k3_monitor_wait(s->mon);
+		return;
+	}
+	unsigned slot = s->hashed % CHUNKS;
+
+	s->hashing = true;
+	k3_monitor_leave(s->mon);
+	k3_hash_add(s->hash, s->ring[slot], s->len[slot]);
+	k3_monitor_enter(s->mon);
+	s->hashing = false;
+	s->hashed++;
+	k3_monitor_wake_all(s->mon);
+}
+
+static bool ring_is_full(const struct stream *s)
+{
+	return s->made - (s->hashed < s->freed ? s->hashed : s->freed) == CHUNKS;
+}
+
+/* False: the reader is gone. */
+static bool wait_for_room(struct stream *s, unsigned *slot)
+{
+	K3_WITH_MONITOR(s->mon);
+	while (!s->stop && ring_is_full(s))
+		hash_or_wait(s);
+	*slot = s->made % CHUNKS;
+	return !s->stop;
 }
 
 static void decode_ahead(void *arg)
 {
 	struct stream *s = arg;
 	bool go_on = true;
+	unsigned slot;
 
-	while (go_on) {
-		k3_monitor_enter(s->mon);
-		while (!s->stop && s->made - s->freed == CHUNKS)
-			k3_monitor_wait(s->mon);
-		go_on = !s->stop;
-		unsigned slot = s->made % CHUNKS;
-
-		k3_monitor_leave(s->mon);
-		if (!go_on)
-			break;
+	while (go_on && wait_for_room(s, &slot)) {
 		struct k3_err err = { 0 };
 		size_t n = 0;
 		bool failed = produce(s, &s->ring[slot], &n, &err) != 0;
@@ -102,7 +133,7 @@ static int take_ahead(struct stream *s, const uint8_t **p, size_t *n, struct k3_
 	s->freed++;
 	k3_monitor_wake_all(s->mon);
 	while (s->made == s->freed && !s->end && !s->failed)
-		k3_monitor_wait(s->mon);
+		hash_or_wait(s);
 	if (s->made != s->freed) {
 		*p = s->ring[s->freed % CHUNKS];
 		*n = s->len[s->freed % CHUNKS];
@@ -112,6 +143,8 @@ static int take_ahead(struct stream *s, const uint8_t **p, size_t *n, struct k3_
 		*e = s->err;
 		return -1;
 	}
+	while (s->hashed < s->made)
+		hash_or_wait(s);
 	*n = 0;
 	return 0;
 }
@@ -123,13 +156,14 @@ static int take(struct stream *s, const uint8_t **p, size_t *n, struct k3_err *e
 		struct k3_err ignored;
 
 		s->mon = k3_monitor_new();
-		s->made = 1;
+		s->made = s->hashed = 1;
 		s->alone = k3_thread_start(decode_ahead, s, &s->thread, &ignored) != 0;
 	}
 	if (s->thread)
 		return take_ahead(s, p, n, e);
 	if (produce(s, &s->ring[0], n, e))
 		return -1;
+	k3_hash_add(s->hash, s->ring[0], *n);
 	*p = s->ring[0];
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The decompressed stream: decoded and hashed ahead of its reader on a thread of its own, as
- * soon as it is longer than one chunk.  Private to unpack/.
+ * The decompressed stream: decoded ahead of its reader on a thread of its own, as soon as it
+ * is longer than one chunk, and hashed by whichever of the two has time.  Private to unpack/.
  */
 #ifndef K3_UNPACK_STREAM_H
 #define K3_UNPACK_STREAM_H
