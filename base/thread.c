@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,6 +12,8 @@
 
 /* Our threads recurse nowhere and keep big buffers on the heap. */
 #define STACK_SIZE (256u << 10)
+/* How late a sleeper notices a signal handler, which cannot wake it. */
+#define SLICE_MS 100u
 
 struct k3_thread {
 	pthread_t id;
@@ -23,10 +26,12 @@ struct k3_monitor {
 	pthread_cond_t cond;
 };
 
+enum { CANCEL_NO, CANCEL_RAISED, CANCEL_SIGNALLED };
+
 struct k3_cancel {
 	struct k3_monitor *monitor;
-	atomic_bool raised;
-	struct k3_err why;
+	atomic_int state;
+	struct k3_err why, signalled; /* the reason in either state */
 };
 
 static void *thread_main(void *p)
@@ -41,13 +46,18 @@ int k3_thread_start(void (*fn)(void *arg), void *arg, struct k3_thread **out, st
 {
 	struct k3_thread *t = k3_xcalloc(1, sizeof(*t));
 	pthread_attr_t attr;
+	sigset_t all, before;
 
 	t->fn = fn;
 	t->arg = arg;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	/* The new thread inherits the mask: its calls are never interrupted. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int rc = pthread_create(&t->id, &attr, thread_main, t);
 
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
 	if (rc) {
 		free(t);
@@ -146,24 +156,40 @@ void k3_cancel_free(struct k3_cancel *c)
 
 void k3_cancel_raise(struct k3_cancel *c, const struct k3_err *why)
 {
+	int expected = CANCEL_NO;
 	K3_WITH_MONITOR(c->monitor);
-	if (atomic_load(&c->raised))
+
+	if (k3_cancelled(c))
 		return;
 	c->why = *why;
-	atomic_store(&c->raised, true);
+	atomic_compare_exchange_strong(&c->state, &expected, CANCEL_RAISED);
 	k3_monitor_wake_all(c->monitor);
+}
+
+void k3_cancel_prepare(struct k3_cancel *c, const struct k3_err *why)
+{
+	c->signalled = *why;
+}
+
+bool k3_cancel_signal(struct k3_cancel *c)
+{
+	int expected = CANCEL_NO;
+
+	return atomic_compare_exchange_strong(&c->state, &expected, CANCEL_SIGNALLED);
 }
 
 bool k3_cancelled(const struct k3_cancel *c)
 {
-	return c && atomic_load(&c->raised);
+	return c && atomic_load(&c->state) != CANCEL_NO;
 }
 
 int k3_cancel_check(struct k3_cancel *c, struct k3_err *e)
 {
-	if (!k3_cancelled(c))
+	int state = c ? atomic_load(&c->state) : CANCEL_NO;
+
+	if (state == CANCEL_NO)
 		return 0;
-	*e = c->why;
+	*e = state == CANCEL_RAISED ? c->why : c->signalled;
 	return -1;
 }
 
@@ -179,8 +205,9 @@ int k3_cancel_sleep(struct k3_cancel *c, uint64_t ms, struct k3_err *e)
 		return 0;
 	}
 	K3_WITH_MONITOR(c->monitor);
-	for (uint64_t now = k3_now_ms(); !atomic_load(&c->raised) && now < end; now = k3_now_ms())
-		k3_monitor_wait_ms(c->monitor, (unsigned)(end - now));
+	for (uint64_t now = k3_now_ms(); !k3_cancelled(c) && now < end; now = k3_now_ms())
+		k3_monitor_wait_ms(c->monitor,
+				   end - now < SLICE_MS ? (unsigned)(end - now) : SLICE_MS);
 	return k3_cancel_check(c, e);
 }
 

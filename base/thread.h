@@ -9,7 +9,7 @@
 
 struct k3_thread;
 
-/* Runs fn(arg) on a new thread.  K3_NOMEM when the system refuses. */
+/* Runs fn(arg) on a new thread, which takes no signals.  K3_NOMEM when the system refuses. */
 K3_MUST int k3_thread_start(void (*fn)(void *arg), void *arg, struct k3_thread **out,
 			    struct k3_err *e);
 void k3_thread_join(struct k3_thread *t); /* waits and frees; NULL is a no-op */
@@ -43,6 +43,12 @@ struct k3_cancel;
 struct k3_cancel *k3_cancel_new(void) __attribute__((returns_nonnull));
 void k3_cancel_free(struct k3_cancel *c);
 void k3_cancel_raise(struct k3_cancel *c, const struct k3_err *why);
+/*
+ * For a signal handler: the reason is given before the handler is installed; the handler
+ * calls k3_cancel_signal, which is async-signal-safe and false when c was raised already.
+ */
+void k3_cancel_prepare(struct k3_cancel *c, const struct k3_err *why);
+bool k3_cancel_signal(struct k3_cancel *c);
 bool k3_cancelled(const struct k3_cancel *c); /* c may be NULL: never */
 /* 0, or -1 with the reason in *e. */
 K3_MUST int k3_cancel_check(struct k3_cancel *c, struct k3_err *e);

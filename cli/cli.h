@@ -47,6 +47,13 @@ void cli_size(uint64_t bytes, char *out, size_t size);
 /* "1.2s", "850ms", "2m03s".  size >= 16. */
 void cli_duration(uint64_t ms, char *out, size_t size);
 
+/* "3": a decimal number and nothing else, from low to high; the option's name is for the message.
+ */
+K3_MUST int cli_parse_count(const char *option, const char *text, unsigned low, unsigned high,
+			    unsigned *out, struct k3_err *e);
+/* "16MiB", "500M", "0": as in Kubernetes K, M, G are powers of 1000 and Ki, Mi, Gi of 1024. */
+K3_MUST int cli_parse_size(const char *option, const char *text, uint64_t *out, struct k3_err *e);
+
 /* Calls fn for each line of a list of references that says something; "-" is standard input. */
 typedef int cli_line_fn(void *arg, const char *text, struct k3_err *e);
 K3_MUST int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e);

@@ -14,7 +14,7 @@
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
-	const char *config_file, *output;
+	const char *config_file, *output, *jobs, *chunk_size;
 	bool plain_http, pin, quiet, verbose;
 	struct words lists;
 };
@@ -116,6 +116,18 @@ static int want_pause(struct wanted *w, const struct settings *s, struct k3_err 
 	return 0;
 }
 
+static int choose_numbers(const struct settings *s, struct pl_opts *o, struct k3_err *e)
+{
+	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
+		return k3_hint(e, "1 does one thing after the other; by default one per CPU");
+	if (s->chunk_size && cli_parse_size("chunk-size", s->chunk_size, &o->chunk_size, e))
+		return -1;
+	if (!o->chunk_size || o->chunk_size >= PL_CHUNK_MIN)
+		return 0;
+	k3_fail(e, K3_USAGE, "--chunk-size %s is too small", s->chunk_size);
+	return k3_hint(e, "at least 1MiB, or 0 to fetch every layer in one piece");
+}
+
 static int choose_options(const struct settings *s, const struct cli *c, struct pl_opts *o,
 			  struct k3_err *e)
 {
@@ -123,6 +135,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		.root = s->root,
 		.ns = s->ns,
 		.pin = s->pin,
+		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
 		.fetch = {
 			.plain_http = s->plain_http,
@@ -140,6 +153,8 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 			       s->snapshots);
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
+	if (choose_numbers(s, o, e))
+		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
 		return 0;
@@ -356,6 +371,14 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  &s.auth_file },
 		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
 		  &s.ca_file },
+		{ "jobs", 'j', OPT_STR, "N",
+		  "trees built side by side (default: one per CPU, 2\nto 16); 1: everything one "
+		  "after the other",
+		  &s.jobs },
+		{ "chunk-size", 0, OPT_STR, "SIZE",
+		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
+		  "(default): in one piece",
+		  &s.chunk_size },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

@@ -82,35 +82,46 @@ static int cmd_help(const struct cli *c, const struct command *cmd, int argc, ch
 
 /* ---- signals ---- */
 
-struct signals {
-	sigset_t set;
-	struct k3_cancel *cancel;
-};
+/*
+ * A signal's disposition belongs to the process, and its handler gets no argument: the one
+ * variable of the program outside of main().  Set before the handler is installed.
+ */
+static struct k3_cancel *interrupted;
 
 /* The first signal asks the run to stop, the second one stops it. */
-static void signal_main(void *arg)
+static void on_signal(int sig)
 {
-	struct signals *s = arg;
-	struct k3_err why;
-	int sig, seen = 0;
+	(void)sig;
+	if (!k3_cancel_signal(interrupted))
+		_exit(130);
+}
 
-	while (!sigwait(&s->set, &sig)) {
-		if (sig == SIGUSR2) /* from main(): the program is done */
-			return;
-		if (seen++)
-			_exit(130);
-		k3_fail(&why, K3_CANCELLED, "interrupted");
-		k3_hint(&why, "nothing was changed; the same command goes on from here");
-		k3_cancel_raise(s->cancel, &why);
+/* No thread waits for signals: with --jobs 1 there is none but this one. */
+static void catch_signals(struct k3_cancel *c)
+{
+	static const int asked[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction handle = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct k3_err why;
+
+	k3_fail(&why, K3_CANCELLED, "interrupted");
+	k3_hint(&why, "nothing was changed; the same command goes on from here");
+	k3_cancel_prepare(c, &why);
+	interrupted = c;
+	sigemptyset(&handle.sa_mask);
+	for (size_t i = 0; i < K3_ARRAY_LEN(asked); i++) {
+		struct sigaction old;
+
+		/* nohup means it; a shell also ignores SIGINT for jobs that it is to end. */
+		if (asked[i] != SIGHUP || sigaction(SIGHUP, NULL, &old) ||
+		    old.sa_handler != SIG_IGN)
+			sigaction(asked[i], &handle, NULL);
 	}
+	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 }
 
 int main(int argc, char **argv)
 {
-	struct signals signals = { .cancel = k3_cancel_new() };
-	struct cli c = { .cancel = signals.cancel };
-	struct k3_thread *thread;
-	struct k3_err e;
+	struct cli c = { 0 };
 
 	/* Modes of everything written are given exactly; see unpack/unpack.h. */
 	umask(0);
@@ -128,19 +139,10 @@ int main(int argc, char **argv)
 
 	if (!cmd)
 		return unknown_command(name);
-	sigemptyset(&signals.set);
-	sigaddset(&signals.set, SIGINT);
-	sigaddset(&signals.set, SIGTERM);
-	sigaddset(&signals.set, SIGHUP);
-	sigaddset(&signals.set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &signals.set, NULL);
-	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
-	if (k3_thread_start(signal_main, &signals, &thread, &e))
-		return cli_error(&e);
+	c.cancel = k3_cancel_new();
+	catch_signals(c.cancel);
 	int status = cmd->run(&c, cmd, argc - 2, argv + 2);
 
-	kill(getpid(), SIGUSR2);
-	k3_thread_join(thread);
-	k3_cancel_free(signals.cancel);
+	/* A late signal may still look at it: it goes with the process. */
 	return status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fetch/blob.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -9,18 +10,24 @@
 #include "fetch/request.h"
 #include "fetch/retry.h"
 
+/* After so many failures in a row a registry is asked without a range. */
+#define RANGE_FAILURES 3u
+
 struct blob {
 	const struct oci_desc *d;
 	struct outcome o; /* of the running or last request */
 	char text[OCI_DIGEST_TEXT_MAX];
-	struct k3_hash *hash;
+	struct k3_hash *hash;    /* NULL for a part */
+	struct fetch_part *part; /* NULL for all the rest of the blob */
 	fetch_data_fn *fn;
 	void *arg;
 	bool fn_failed;
-	bool no_range;  /* the registry refused a range: take the whole again */
-	uint64_t asked; /* first byte of the running request */
-	uint64_t got;   /* bytes handed on, in order */
-	uint64_t skip;  /* known bytes at the start of the running answer */
+	bool no_range;     /* the registry refused a range: take the whole again */
+	uint64_t asked;    /* first byte of the running request */
+	uint64_t got;      /* first byte not handed on yet */
+	uint64_t end;      /* first byte not wanted */
+	uint64_t promised; /* first byte behind the running answer */
+	uint64_t skip;     /* known bytes at the start of the running answer */
 };
 
 static bool take_number(const char **p, uint64_t *out)
@@ -61,34 +68,84 @@ static int fail_size(const struct blob *b, uint64_t size, struct k3_err *e)
 		       b->o.origin, (unsigned long long)b->d->size, (unsigned long long)size);
 }
 
-static int check_range(const struct blob *b, const struct http_head *h, struct k3_err *e)
+/* The other parts were of something else: ETags of two hosts may differ, those of one not. */
+static bool another_content(struct blob *b, const struct http_head *h)
+{
+	const char *etag = http_field(h, "ETag", 0);
+	char tag[FETCH_TAG_MAX];
+	size_t host = strlen(b->o.origin) + 1;
+
+	/* A weak one does not promise equal bytes. */
+	if (!etag || *etag != '"')
+		return false;
+	int n = snprintf(tag, sizeof(tag), "%s %s", b->o.origin, etag);
+
+	if (n < 0 || (size_t)n >= sizeof(tag))
+		return false;
+	bool other = !strncmp(b->part->tag, tag, host) && strcmp(b->part->tag, tag) != 0;
+
+	if (!other)
+		memcpy(b->part->tag, tag, (size_t)n + 1);
+	return other;
+}
+
+static bool has_range(const struct blob *b)
+{
+	return b->asked || b->end < b->d->size;
+}
+
+static int check_range(struct blob *b, const struct http_head *h, struct k3_err *e)
 {
 	const char *text = http_field(h, "Content-Range", 0);
 	struct blob_range r;
 
-	if (!b->asked || !text || !blob_range_parse(text, &r) || r.first != b->asked)
+	if (!has_range(b) || !text || !blob_range_parse(text, &r) || r.first != b->asked)
 		return k3_fail(e, K3_PROTO,
 			       "%s: asked for bytes from %llu, got Content-Range \"%s\"",
 			       b->o.origin, (unsigned long long)b->asked, text ? text : "");
 	if (r.total != UINT64_MAX && r.total != b->d->size)
 		return fail_size(b, r.total, e);
-	return r.last < b->d->size ? 0 : fail_size(b, r.last + 1, e);
+	if (r.last >= b->d->size)
+		return fail_size(b, r.last + 1, e);
+	if (r.last >= b->end)
+		return k3_fail(e, K3_PROTO, "%s: asked for %llu bytes, got Content-Range \"%s\"",
+			       b->o.origin, (unsigned long long)(b->end - b->asked), text);
+	b->promised = r.last + 1;
+	if (b->part && another_content(b, h))
+		return k3_fail(e, K3_PROTO, "%s: the blob was changed between two parts of it",
+			       b->o.origin);
+	return 0;
+}
+
+/* The whole is sent.  A part that may not take it stops before its first byte. */
+static int take_whole(struct blob *b, const struct http_head *h, struct k3_err *e)
+{
+	if (b->part && !b->part->whole_too)
+		return k3_fail(e, K3_PROTO, "%s: sends the whole instead of a range", b->o.origin);
+	b->skip = b->got;
+	b->end = b->promised = b->d->size;
+	if (b->part)
+		b->part->whole = true;
+	return h->has_length && h->length != b->d->size ? fail_size(b, h->length, e) : 0;
 }
 
 static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
 {
 	struct blob *b = arg;
+	int rc;
 
 	b->skip = 0;
 	if (request_refuse_html(&b->o, h, e))
 		return -1;
 	if (h->status == 206)
-		return check_range(b, h, e);
-	if (h->status != 200)
-		return k3_fail(e, K3_PROTO, "%s: HTTP %u instead of a blob", b->o.origin,
-			       h->status);
-	b->skip = b->got;
-	return h->has_length && h->length != b->d->size ? fail_size(b, h->length, e) : 0;
+		rc = check_range(b, h, e);
+	else if (h->status == 200)
+		rc = take_whole(b, h, e);
+	else
+		rc = k3_fail(e, K3_PROTO, "%s: HTTP %u instead of a blob", b->o.origin, h->status);
+	if (rc && b->part && !b->part->whole)
+		b->part->refused = true;
+	return rc;
 }
 
 static int on_data(void *arg, const void *p, size_t n, struct k3_err *e)
@@ -101,27 +158,44 @@ static int on_data(void *arg, const void *p, size_t n, struct k3_err *e)
 	n -= known;
 	if (!n)
 		return 0;
-	if (n > b->d->size - b->got)
-		return k3_fail(e, K3_DIGEST, "%s: larger than the %llu bytes its descriptor says",
-			       b->o.origin, (unsigned long long)b->d->size);
+	if (n > b->promised - b->got) {
+		if (b->part && !b->part->whole)
+			b->part->refused = true;
+		return k3_fail(e, b->promised == b->d->size ? K3_DIGEST : K3_PROTO,
+			       "%s: larger than the %llu bytes its %s says", b->o.origin,
+			       (unsigned long long)(b->promised - b->asked),
+			       b->promised == b->d->size ? "descriptor" : "Content-Range");
+	}
 	if (b->fn(b->arg, p, n, e)) {
 		b->fn_failed = true;
 		return -1;
 	}
-	k3_hash_add(b->hash, p, n);
+	if (b->hash)
+		k3_hash_add(b->hash, p, n);
 	b->got += n;
 	return 0;
 }
 
-/* One request: 0 = all bytes are there. */
+/* Statuses by which ranges alone may be refused; 404 and 401 are about the blob. */
+static bool refuses_range(unsigned status)
+{
+	return status == 400 || status == 403 || status == 405 || status == 406 || status == 412 ||
+	       status == 416 || status == 501;
+}
+
+/* One request: 0 = it brought all it promised. */
 static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
 		    const char *path, const char *what, struct k3_err *e)
 {
+	uint64_t before = b->got;
+
 	b->asked = b->no_range ? 0 : b->got;
+	b->promised = 0;
 	const struct request q = {
 		.path = path,
 		.what = what,
 		.range_from = b->asked,
+		.range_to = b->end < b->d->size ? b->end - 1 : 0,
 		.on_head = on_head,
 		.on_data = on_data,
 		.arg = b,
@@ -131,20 +205,62 @@ static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blo
 		if (b->fn_failed)
 			return -1;
 		/* a connection that dies behind the last byte has done its work */
-		if (e->code == K3_NET && b->got == b->d->size)
+		if (e->code == K3_NET && b->got == b->end)
 			return 0;
-		if (b->o.status == 416 && b->asked) {
+		if (b->asked && !b->part && refuses_range(b->o.status)) {
 			b->no_range = true;
 			e->retry = true;
 		}
 		return -1;
 	}
-	if (b->got == b->d->size)
+	if (b->got == b->end || (b->got > before && b->got == b->promised))
 		return 0;
 	k3_fail(e, K3_DIGEST, "%s: ended after %llu of %llu bytes", b->o.origin,
 		(unsigned long long)b->got, (unsigned long long)b->d->size);
 	e->retry = true;
 	return -1;
+}
+
+/* Whether ranges are what failed for good: an answer, but for what would fail without, too. */
+static bool part_refused(const struct blob *b, const struct k3_err *e)
+{
+	return b->part && !b->fn_failed && b->o.status >= 400 && b->o.status != 401 &&
+	       e->code != K3_CANCELLED;
+}
+
+/* Until b->end, which grows to the end of the blob when a part gets the whole. */
+static int fetch_bytes(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
+		       struct k3_err *e)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("blobs/%s", b->text);
+	K3_AUTO_FREE char *what = k3_xasprintf("blob %s", b->text);
+	struct retry again = { .s = s, .what = what };
+	uint64_t first = b->got;
+
+	while (b->got < b->end) {
+		uint64_t before = b->got;
+		int rc = try_blob(s, r, b, path, what, e);
+
+		if (b->got > before)
+			retry_progress(&again);
+		if (!rc)
+			continue;
+		bool refused = part_refused(b, e);
+
+		if (b->fn_failed || (b->part && b->part->refused))
+			return -1;
+		int rest = retry_wait(&again, e);
+
+		/* One answer tells whether ranges are liked at all; its pause has been obeyed. */
+		if (refused && !k3_cancelled(s->f->o.cancel) &&
+		    (rest || (b->part->whole_too && b->got == first)))
+			b->part->refused = true;
+		if (rest || (b->part && b->part->refused))
+			return -1;
+		if (b->asked && !b->part && again.failed >= RANGE_FAILURES && b->o.status >= 500)
+			b->no_range = true;
+	}
+	return 0;
 }
 
 static int verify(struct blob *b, struct k3_err *e)
@@ -160,28 +276,32 @@ static int verify(struct blob *b, struct k3_err *e)
 		       b->o.origin[0] ? ": " : "", b->text, got_text);
 }
 
+static int check_known(const struct oci_desc *d, uint64_t have, struct k3_err *e)
+{
+	if (have <= d->size)
+		return 0;
+	return k3_fail(e, K3_BUG, "%llu bytes of a blob of %llu are there",
+		       (unsigned long long)have, (unsigned long long)d->size);
+}
+
 int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
 	       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg, struct k3_err *e)
 {
-	struct blob b = { .d = d, .hash = hash, .fn = fn, .arg = arg, .got = have };
+	struct blob b = { .d = d, .hash = hash, .fn = fn, .arg = arg, .got = have, .end = d->size };
 
-	if (have > d->size)
-		return k3_fail(e, K3_BUG, "%llu bytes of a blob of %llu are there",
-			       (unsigned long long)have, (unsigned long long)d->size);
 	oci_digest_format(&d->digest, b.text);
-	K3_AUTO_FREE char *path = k3_xasprintf("blobs/%s", b.text);
-	K3_AUTO_FREE char *what = k3_xasprintf("blob %s", b.text);
-	struct retry again = { .s = s, .what = what };
+	return check_known(d, have, e) || fetch_bytes(s, r, &b, e) || verify(&b, e) ? -1 : 0;
+}
 
-	while (b.got < d->size) {
-		uint64_t before = b.got;
+int fetch_blob_part(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
+		    struct fetch_part *p, fetch_data_fn *fn, void *arg, struct k3_err *e)
+{
+	struct blob b = { .d = d, .part = p, .fn = fn, .arg = arg, .got = p->at, .end = p->end };
 
-		if (!try_blob(s, r, &b, path, what, e))
-			break;
-		if (b.got > before)
-			retry_progress(&again);
-		if (b.fn_failed || retry_wait(&again, e))
-			return -1;
-	}
-	return verify(&b, e);
+	oci_digest_format(&d->digest, b.text);
+	p->whole = p->refused = false;
+	int rc = check_known(d, p->end, e) || fetch_bytes(s, r, &b, e) ? -1 : 0;
+
+	p->at = b.got;
+	return rc;
 }

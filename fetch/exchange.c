@@ -77,6 +77,7 @@ static int run_hop(struct fetch_session *s, const struct exchange *x, const char
 		.accept = x->accept,
 		.form = x->form,
 		.range_from = x->range_from,
+		.range_to = x->range_to,
 		.head = x->head,
 		.on_head = on_head,
 		.on_data = on_data,

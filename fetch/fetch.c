@@ -28,7 +28,7 @@ static void set_default(unsigned *value, unsigned instead)
 
 int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e)
 {
-	if ((o->creds && credentials_check(o->creds, e)) || http_global_init(e))
+	if (o->creds && credentials_check(o->creds, e))
 		return -1;
 	struct fetch *f = k3_xcalloc(1, sizeof(*f));
 
@@ -77,8 +77,9 @@ void fetch_free(struct fetch *f)
 	free_const(f->o.user_agent);
 	k3_buf_release(&f->ca);
 	k3_monitor_free(f->monitor);
+	if (f->started)
+		http_global_cleanup();
 	free(f);
-	http_global_cleanup();
 }
 
 static int read_ca(struct fetch *f, const char *path, struct k3_err *e)
@@ -112,11 +113,15 @@ static int read_all_ca(struct fetch *f, struct k3_err *e)
 	return read_ca(f, system, e);
 }
 
-static int load_ca(struct fetch *f, struct k3_err *e)
+/* What a run that needs no network is spared: libcurl's start and the CA files. */
+static int start(struct fetch *f, struct k3_err *e)
 {
 	const char *dir = getenv("SSL_CERT_DIR");
 	K3_WITH_MONITOR(f->monitor);
 
+	if (!f->started && http_global_init(e))
+		return -1;
+	f->started = true;
 	if (f->ca_loaded)
 		return 0;
 	if (read_all_ca(f, e))
@@ -128,7 +133,7 @@ static int load_ca(struct fetch *f, struct k3_err *e)
 
 int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err *e)
 {
-	if (load_ca(f, e))
+	if (start(f, e))
 		return -1;
 	const struct http_opts o = {
 		.user_agent = f->o.user_agent,

@@ -52,13 +52,16 @@ struct fetch_opts {
 #define FETCH_BACKOFF_MAX_MS 30000u
 #define FETCH_REDIRECTS_MAX 10
 #define FETCH_TOKEN_MAX (64u << 10) /* bytes of a token answer */
+#define FETCH_TAG_MAX 512           /* host and ETag of an answer */
 
-/* Copies the strings.  Reads no file and opens no connection yet.  K3_USAGE for bad creds. */
+/* Copies the strings.  Reads no file, starts no library yet.  K3_USAGE for bad creds. */
 K3_MUST int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e);
 void fetch_free(struct fetch *f); /* after all its sessions */
 
-/* Reads the CA files the first time.  K3_USAGE when --ca-file or SSL_CERT_FILE is unusable. */
-
+/*
+ * The first one starts libcurl and reads the CA files: a run that needs no network makes none.
+ * K3_USAGE when --ca-file or SSL_CERT_FILE is unusable.
+ */
 K3_MUST int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err *e);
 void fetch_session_free(struct fetch_session *s);
 
@@ -100,5 +103,33 @@ typedef int fetch_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
 K3_MUST int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
 		       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,
 		       struct k3_err *e);
+
+/*
+ * One of the ranges in which several sessions fetch a blob.  The first range of a blob asks with
+ * whole_too; the others follow once it is being answered as a range, with its tag.
+ */
+struct fetch_part {
+	uint64_t first, end; /* bytes wanted; end is the first byte behind them */
+	uint64_t at;         /* in: first byte that is missing; out: how far it came */
+	bool whole_too;      /* a registry that answers with the whole blob is read to its end */
+	/* "<origin> <ETag>" of an answer to another range of the blob, "" = none; then of ours */
+	char tag[FETCH_TAG_MAX];
+	/* out */
+	bool whole;   /* the registry sends everything: fn gets the blob's bytes up to its end */
+	bool refused; /* failed, and without ranges it may go better */
+};
+
+/*
+ * Streams the bytes [p->at, p->end) of a blob, with the retries of fetch_blob.  p->whole is set
+ * before the first byte.  Nothing is hashed: whoever joins the parts verifies the digest.  The
+ * answer must be a range that starts where we asked and does not go further than we asked, of
+ * a blob of d->size bytes, and with the ETag that the other parts had from that origin; else
+ * K3_PROTO (K3_DIGEST for the size) with p->refused.  Every HTTP error but an authentication
+ * that failed sets p->refused, too, those worth a retry only after it; with whole_too, the one
+ * pause is all there is.
+ */
+K3_MUST int fetch_blob_part(struct fetch_session *s, const struct oci_ref *r,
+			    const struct oci_desc *d, struct fetch_part *p, fetch_data_fn *fn,
+			    void *arg, struct k3_err *e);
 
 #endif

@@ -448,12 +448,18 @@ static void set_request(struct http *h, const struct http_req *rq, struct curl_s
 
 static int build_fields(const struct http_req *rq, struct curl_slist **list, struct k3_err *e)
 {
-	K3_AUTO_FREE char *range = k3_xasprintf("bytes=%llu-", (unsigned long long)rq->range_from);
+	K3_AUTO_FREE char *range = NULL;
+
+	if (rq->range_to)
+		range = k3_xasprintf("bytes=%llu-%llu", (unsigned long long)rq->range_from,
+				     (unsigned long long)rq->range_to);
+	else if (rq->range_from)
+		range = k3_xasprintf("bytes=%llu-", (unsigned long long)rq->range_from);
 
 	if ((rq->authorization && add_field(list, "Authorization", rq->authorization)) ||
 	    (rq->accept && add_field(list, "Accept", rq->accept)) ||
 	    /* not CURLOPT_RANGE, which makes libcurl judge the answer */
-	    (rq->range_from && add_field(list, "Range", range)))
+	    (range && add_field(list, "Range", range)))
 		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
 	return 0;
 }

@@ -46,7 +46,8 @@ struct http_req {
 	const char *authorization; /* the field's value, or NULL */
 	const char *accept;        /* or NULL */
 	const char *form;          /* makes it a POST of this urlencoded form */
-	uint64_t range_from;       /* 0 = the whole */
+	uint64_t range_from;       /* first byte asked for */
+	uint64_t range_to;         /* last byte asked for, 0 = all; both 0 = no Range */
 	bool head;
 	http_head_fn *on_head; /* once, before any data; 0, -1 or HTTP_ENOUGH */
 	http_data_fn *on_data; /* the same */

@@ -50,6 +50,7 @@ static int run(struct fetch_session *s, const struct request *q, const char *url
 		.authorization = authorization,
 		.accept = q->accept,
 		.range_from = q->range_from,
+		.range_to = q->range_to,
 		.head = q->head,
 		.on_head = q->on_head,
 		.on_data = q->on_data,

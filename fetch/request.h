@@ -6,10 +6,10 @@
 #include "fetch/exchange.h"
 
 struct request {
-	const char *path;   /* behind /v2/<repository>/ */
-	const char *what;   /* the thing asked for, for a 404 */
-	const char *accept; /* or NULL */
-	uint64_t range_from;
+	const char *path;              /* behind /v2/<repository>/ */
+	const char *what;              /* the thing asked for, for a 404 */
+	const char *accept;            /* or NULL */
+	uint64_t range_from, range_to; /* as in struct http_req */
 	bool head;
 	bool any_status; /* 0 also for another status than 2xx, except 401 */
 	http_head_fn *on_head;

@@ -30,6 +30,7 @@ struct fetch {
 	bool ca_loaded;
 	const char *ca_dir;             /* SSL_CERT_DIR */
 	struct k3_monitor *monitor;     /* guards all below, and ca */
+	bool started;                   /* libcurl is */
 	struct auth_token *tokens;      /* kept until the end */
 	struct plain_host *plain_hosts; /* loopback registries found to speak no TLS */
 };

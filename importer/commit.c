@@ -68,7 +68,7 @@ static int prepare(struct commit *c, struct k3_err *e)
 	imp_staged_sort(c->i);
 	if (make_directories(c->i, trees, e))
 		return -1;
-	if ((trees || c->i->nstaged) && k3_syncfs(c->i->rootfd, c->i->root, e))
+	if ((trees || c->i->nstaged) && !c->i->no_sync && k3_syncfs(c->i->rootfd, c->i->root, e))
 		return -1;
 	if (step(c->i, IMP_STEP_FLUSHED, e))
 		return -1;

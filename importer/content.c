@@ -9,18 +9,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/root.h"
 
 #define CHUNK 65536
 
+/*
+ * A blob that comes in parts has a table behind its last byte, so that the next run knows what
+ * is there: magic, bytes of a chunk, then the bytes of each chunk that have been written, all
+ * little endian.  An entry is written after its bytes.  imp_blob_done cuts the table off.
+ */
+#define TABLE_MAGIC UINT64_C(0x317374726170336b)
+#define TABLE_HEAD 16u
+
 struct imp_blob {
 	struct imp *owner;
 	struct oci_desc desc;
 	int fd;
-	uint64_t have;
+	uint64_t have; /* hashed */
 	struct k3_hash *hash;
+	uint64_t chunk; /* 0 = not in parts: the file ends at `have`, and so does its position */
+	size_t nchunks;
+	uint64_t *done;          /* bytes written of each chunk */
 	char name[IMP_PATH_MAX]; /* when complete */
 	char part[IMP_PATH_MAX + 8];
 };
@@ -31,7 +43,73 @@ static void blob_free(struct imp_blob *b)
 {
 	k3_hash_free(b->hash);
 	k3_closep(&b->fd);
+	free(b->done);
 	free(b);
+}
+
+static uint64_t table_at(const struct imp_blob *b)
+{
+	return (b->desc.size + 7) & ~UINT64_C(7);
+}
+
+static uint64_t chunk_len(const struct imp_blob *b, size_t k)
+{
+	uint64_t left = b->desc.size - k * b->chunk;
+
+	return left < b->chunk ? left : b->chunk;
+}
+
+static void forget_parts(struct imp_blob *b)
+{
+	free(b->done);
+	b->done = NULL;
+	b->chunk = 0;
+	b->nchunks = 0;
+}
+
+static bool pread_exactly(int fd, void *p, size_t n, uint64_t at)
+{
+	return pread(fd, p, n, (off_t)at) == (ssize_t)n;
+}
+
+/*
+ * Looks for the table of an earlier run; *prefix is what is there from the start then, else 0.
+ * The file is not trusted: whatever the table says, the digest decides in the end.
+ */
+static void read_table(struct imp_blob *b, uint64_t file_size, uint64_t *prefix)
+{
+	uint8_t head[TABLE_HEAD], *raw;
+	uint64_t at = table_at(b), n;
+	size_t k;
+
+	*prefix = 0;
+	if (!b->desc.size || file_size < at + TABLE_HEAD ||
+	    !pread_exactly(b->fd, head, sizeof(head), at) || k3_load64le(head) != TABLE_MAGIC ||
+	    !k3_load64le(head + 8))
+		return;
+	b->chunk = k3_load64le(head + 8);
+	n = (b->desc.size - 1) / b->chunk + 1;
+	if (n > IMP_PARTS_MAX || file_size != at + TABLE_HEAD + 8 * n) {
+		forget_parts(b);
+		return;
+	}
+	b->nchunks = (size_t)n;
+	b->done = k3_xcalloc(b->nchunks, sizeof(*b->done));
+	raw = (uint8_t *)b->done;
+	if (!pread_exactly(b->fd, raw, 8 * b->nchunks, at + TABLE_HEAD)) {
+		forget_parts(b);
+		return;
+	}
+	for (k = 0; k < b->nchunks; k++) {
+		b->done[k] = k3_load64le(raw + 8 * k);
+		if (b->done[k] > chunk_len(b, k))
+			b->done[k] = 0;
+	}
+	for (k = 0; k < b->nchunks; k++) {
+		*prefix += b->done[k];
+		if (b->done[k] < chunk_len(b, k))
+			return;
+	}
 }
 
 /* Hashes what an earlier run left; more than the whole blob is no part of it. */
@@ -39,14 +117,20 @@ static int take_over(struct imp_blob *b, struct k3_err *e)
 {
 	K3_AUTO_FREE uint8_t *chunk = NULL;
 	struct stat st;
+	uint64_t prefix;
 
 	if (fstat(b->fd, &st))
 		return k3_fail_sys(e, errno, "cannot look at the staging file");
-	if ((uint64_t)st.st_size > b->desc.size)
-		return imp_blob_restart(b, e);
+	prefix = (uint64_t)st.st_size;
+	if (prefix > b->desc.size) {
+		read_table(b, (uint64_t)st.st_size, &prefix);
+		if (!b->chunk)
+			return imp_blob_restart(b, e);
+	}
 	chunk = k3_xcalloc(1, CHUNK);
-	for (;;) {
-		ssize_t n = read(b->fd, chunk, CHUNK);
+	while (b->have < prefix) {
+		uint64_t left = prefix - b->have;
+		ssize_t n = read(b->fd, chunk, left < CHUNK ? left : CHUNK);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -57,6 +141,7 @@ static int take_over(struct imp_blob *b, struct k3_err *e)
 		k3_hash_add(b->hash, chunk, (size_t)n);
 		b->have += (uint64_t)n;
 	}
+	return 0;
 }
 
 static int blob_open(struct imp *i, const struct oci_desc *d, struct imp_blob **out,
@@ -115,9 +200,20 @@ struct k3_hash *imp_blob_hash(struct imp_blob *b)
 	return b->hash;
 }
 
+/* Back to a file that grows at its end. */
+static int drop_parts(struct imp_blob *b, struct k3_err *e)
+{
+	if (!b->chunk)
+		return 0;
+	forget_parts(b);
+	if (ftruncate(b->fd, (off_t)b->have) || lseek(b->fd, (off_t)b->have, SEEK_SET) < 0)
+		return k3_fail_sys(e, errno, "cannot shorten %s", b->part);
+	return 0;
+}
+
 int imp_blob_write(struct imp_blob *b, const void *p, size_t n, struct k3_err *e)
 {
-	if (k3_write_all(b->fd, p, n, b->part, e))
+	if (drop_parts(b, e) || k3_write_all(b->fd, p, n, b->part, e))
 		return -1;
 	b->have += n;
 	return 0;
@@ -128,6 +224,7 @@ int imp_blob_restart(struct imp_blob *b, struct k3_err *e)
 	uint8_t unused[K3_HASH_MAX];
 
 	k3_hash_final(b->hash, unused);
+	forget_parts(b);
 	b->have = 0;
 	if (ftruncate(b->fd, 0) || lseek(b->fd, 0, SEEK_SET))
 		return k3_fail_sys(e, errno, "cannot empty %s", b->part);
@@ -147,6 +244,8 @@ static int finish(struct imp_blob *b, bool replace, struct k3_err *e)
 
 	if (b->have != b->desc.size)
 		return k3_fail(e, K3_BUG, "%s is done with a wrong size", b->name);
+	if (drop_parts(b, e))
+		return -1;
 	/* The mode that containerd gives to committed blobs. */
 	if (fchmod(b->fd, 0444))
 		return k3_fail_sys(e, errno, "cannot set the mode of %s", b->part);
@@ -170,6 +269,94 @@ void imp_blob_abandon(struct imp_blob *b)
 {
 	if (b)
 		blob_free(b);
+}
+
+/* ---- blobs in parts ------------------------------------------------------------------ */
+
+static int pwrite_all(struct imp_blob *b, const void *p, size_t n, uint64_t at, struct k3_err *e)
+{
+	const uint8_t *from = p;
+
+	while (n) {
+		ssize_t w = pwrite(b->fd, from, n, (off_t)at);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			return k3_fail_sys(e, errno, "cannot write %s", b->part);
+		from += w;
+		n -= (size_t)w;
+		at += (uint64_t)w;
+	}
+	return 0;
+}
+
+static int write_table(struct imp_blob *b, struct k3_err *e)
+{
+	size_t len = TABLE_HEAD + 8 * b->nchunks;
+	K3_AUTO_FREE uint8_t *raw = k3_xcalloc(1, len);
+
+	k3_store64le(raw, TABLE_MAGIC);
+	k3_store64le(raw + 8, b->chunk);
+	for (size_t k = 0; k < b->nchunks; k++)
+		k3_store64le(raw + TABLE_HEAD + 8 * k, b->done[k]);
+	return pwrite_all(b, raw, len, table_at(b), e);
+}
+
+int imp_blob_split(struct imp_blob *b, uint64_t chunk, struct k3_err *e)
+{
+	uint64_t known = b->have;
+
+	if (!chunk || !b->desc.size || (b->desc.size - 1) / chunk >= IMP_PARTS_MAX)
+		return k3_fail(e, K3_BUG, "%s cannot be split", b->name);
+	if (b->chunk == chunk)
+		return 0;
+	if (drop_parts(b, e))
+		return -1;
+	b->chunk = chunk;
+	b->nchunks = (size_t)((b->desc.size - 1) / chunk + 1);
+	b->done = k3_xcalloc(b->nchunks, sizeof(*b->done));
+	for (size_t k = 0; known; k++) {
+		b->done[k] = known < chunk ? known : chunk;
+		known -= b->done[k];
+	}
+	return write_table(b, e);
+}
+
+uint64_t imp_blob_part_have(const struct imp_blob *b, size_t k)
+{
+	return b->done[k];
+}
+
+int imp_blob_part_write(struct imp_blob *b, size_t k, const void *p, size_t n, struct k3_err *e)
+{
+	uint8_t entry[8];
+
+	if (n > chunk_len(b, k) - b->done[k])
+		return k3_fail(e, K3_BUG, "%s: too much for a part", b->name);
+	if (pwrite_all(b, p, n, k * b->chunk + b->done[k], e))
+		return -1;
+	b->done[k] += n;
+	k3_store64le(entry, b->done[k]);
+	return pwrite_all(b, entry, sizeof(entry), table_at(b) + TABLE_HEAD + 8 * k, e);
+}
+
+int imp_blob_follow(struct imp_blob *b, uint64_t to, void *buf, size_t size, struct k3_err *e)
+{
+	while (b->have < to) {
+		uint64_t left = to - b->have;
+		ssize_t n = pread(b->fd, buf, left < size ? left : size, (off_t)b->have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return k3_fail_sys(e, errno, "cannot read %s", b->part);
+		if (n == 0)
+			return k3_fail(e, K3_STORE, "%s was cut by somebody else", b->part);
+		k3_hash_add(b->hash, buf, (size_t)n);
+		b->have += (uint64_t)n;
+	}
+	return 0;
 }
 
 /* ---- documents ---------------------------------------------------------------------- */

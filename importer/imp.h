@@ -59,7 +59,7 @@ struct imp_tree {
 
 struct imp {
 	char *root, *ns;
-	bool write, pin;
+	bool write, pin, no_sync;
 	struct k3_cancel *cancel;
 	int rootfd; /* holds the run lock with write */
 	int stagefd, blobsfd, treesfd;

@@ -64,6 +64,11 @@ struct imp_opts {
 	const char *ns;   /* containerd namespace, e.g. "k8s.io" */
 	bool write;       /* preload: make what is missing, take the run lock, sweep old staging */
 	bool pin;         /* label images as pinned */
+	/*
+	 * imp_commit does not wait until blobs and trees are on disk: a loss of power soon after
+	 * may leave images that are recorded and broken.  A killed process never does, either way.
+	 */
+	bool no_sync;
 	struct k3_cancel *cancel; /* polled while waiting for the run lock; may be NULL */
 	/* Called once when another k3simg works on this root and we wait for it; may be NULL. */
 	void (*on_wait)(void *arg);
@@ -139,10 +144,30 @@ struct imp_blob;
  */
 K3_MUST int imp_blob_begin(struct imp *i, const struct oci_desc *d, struct imp_blob **out,
 			   struct k3_err *e);      /* mt */
-uint64_t imp_blob_have(const struct imp_blob *b);  /* bytes staged so far */
+uint64_t imp_blob_have(const struct imp_blob *b);  /* bytes staged so far, from the start */
 struct k3_hash *imp_blob_hash(struct imp_blob *b); /* running hash over them; borrowed */
-/* Appends bytes (the hash is the downloader's business).  mt */
+/*
+ * Appends bytes (the hash is the downloader's business).  Parts that lie behind what is there
+ * from the start are dropped first.  mt
+ */
 K3_MUST int imp_blob_write(struct imp_blob *b, const void *p, size_t n, struct k3_err *e);
+/*
+ * Splits the blob into chunks of `chunk` bytes, which may come in any order, each from its start
+ * to its end.  What an interrupted run left counts: all of it when that had the same chunks,
+ * else what is there from the start.  At most IMP_PARTS_MAX chunks (K3_BUG).  mt
+ */
+#define IMP_PARTS_MAX 4096u
+K3_MUST int imp_blob_split(struct imp_blob *b, uint64_t chunk, struct k3_err *e);
+uint64_t imp_blob_part_have(const struct imp_blob *b, size_t k); /* bytes of chunk k so far */
+/* Appends bytes to chunk k.  Different chunks may be written on different threads. */
+K3_MUST int imp_blob_part_write(struct imp_blob *b, size_t k, const void *p, size_t n,
+				struct k3_err *e);
+/*
+ * Goes on with the running hash to byte `to`, up to which the caller knows that everything has
+ * been written, by reading it into buf.  One thread at a time, also beside imp_blob_part_write.
+ */
+K3_MUST int imp_blob_follow(struct imp_blob *b, uint64_t to, void *buf, size_t size,
+			    struct k3_err *e);
 /* Empties the file and the hash: the bytes turned out to be wrong. */
 K3_MUST int imp_blob_restart(struct imp_blob *b, struct k3_err *e);
 /*
@@ -174,6 +199,7 @@ struct imp_tree_from {
 	struct imp_tree *parent;
 	uint64_t parent_id; /* 0 = none */
 	struct oci_digest parent_chain;
+	unsigned threads; /* to clone and to seal with, the caller's included; 0 is 1 */
 };
 K3_MUST int imp_tree_begin(struct imp *i, const struct oci_digest *chain,
 			   const struct imp_tree_from *from, struct k3_cancel *cancel,

@@ -303,6 +303,7 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 	i->ns = k3_xstrdup(o->ns);
 	i->write = o->write;
 	i->pin = o->pin;
+	i->no_sync = o->no_sync;
 	i->cancel = o->cancel;
 	i->rootfd = i->stagefd = i->blobsfd = i->treesfd = -1;
 	i->lock = k3_monitor_new();

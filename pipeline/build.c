@@ -7,6 +7,8 @@
 #include "pipeline/run.h"
 
 #define PIECE (256u << 10)
+/* Threads that clone one tree; more of them wait for the file system's journal. */
+#define TREE_THREADS 4u
 #define WAIT_MS 200 /* how late a waiting builder notices a cancelled run */
 
 /* Reads a blob behind its download. */
@@ -107,6 +109,7 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 		.limits = r->o->limits,
 		.shared = imp_tree_is_shared(t->imp),
 		.lenient_owner = true,
+		.one_thread = r->jobs == 1,
 		.cancel = r->stop,
 		.on_loss = report_loss,
 		.arg = &losses,
@@ -131,7 +134,9 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 
 static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e)
 {
-	struct imp_tree_from from = { 0 };
+	struct imp_tree_from from = {
+		.threads = r->jobs < TREE_THREADS ? r->jobs : TREE_THREADS,
+	};
 
 	if (t->base)
 		from.parent = t->base->imp;
@@ -151,16 +156,10 @@ static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e
 	return imp_tree_seal(t->imp, e);
 }
 
-static bool uses(const struct image *im, const struct tree *t)
-{
-	for (size_t i = 0; i < im->img->nlayers; i++)
-		if (im->nodes[i] == t->node)
-			return true;
-	return false;
-}
-
 static void finish(struct run *r, struct tree *t, int rc, const struct k3_err *e)
 {
+	const struct blob *b = t->node->blob;
+
 	K3_WITH_MONITOR(r->mon);
 	t->state = rc ? JOB_FAILED : JOB_DONE;
 	if (rc)
@@ -168,15 +167,14 @@ static void finish(struct run *r, struct tree *t, int rc, const struct k3_err *e
 	else
 		t->owner->res->tree_bytes += imp_tree_bytes(t->imp);
 	t->owner->res->losses += t->losses;
-	for (size_t i = 0; i < r->nimages; i++) {
-		struct image *im = &r->images[i];
-
-		if (im->finished || !im->nodes || !uses(im, t))
+	/* Who needs the tree needs the layer on its top: only those are looked at. */
+	for (size_t i = 0; i < b->nusers; i++) {
+		if (!run_image_has(b->users[i], t->node))
 			continue;
 		if (rc)
-			run_fail_image_locked(r, im, e);
+			run_fail_image_locked(r, b->users[i], e);
 		else
-			run_check_whole_locked(r, im);
+			run_got_locked(r, b->users[i]);
 	}
 	k3_monitor_wake_all(r->mon);
 }

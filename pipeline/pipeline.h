@@ -5,9 +5,11 @@
  *
  *   resolve   (parallel over images)  reference -> documents, platform's manifest, config
  *   plan      (caller's thread)       blobs to fetch, snapshots to build: a trie of layers
- *   transfer  (PL_TRANSFERS threads)  blob -> staging file, hashed on the way
- *   build     (PL_BUILDERS threads)   staging file, as far as it is written -> tree
+ *   transfer  (pl_transfers threads)  blob -> staging file, hashed on the way
+ *   build     (`jobs` threads)        staging file, as far as it is written -> tree
  *   commit    (caller's thread)       everything that is whole, at once
+ *
+ * With one job all of them run on the caller's thread, one after the other.
  */
 #ifndef K3_PIPELINE_PIPELINE_H
 #define K3_PIPELINE_PIPELINE_H
@@ -20,10 +22,41 @@
 #include "oci/oci.h"
 #include "unpack/unpack.h"
 
-/* containerd downloads 3 layers at a time; a fourth hides the latency of small ones. */
-#define PL_TRANSFERS 4u
-/* Trees built side by side: more than the cores of the usual node only adds memory. */
-#define PL_BUILDERS 2u
+/*
+ * Transfers wait for the network, not for a CPU: there are always some when anything runs side
+ * by side.  containerd downloads 3 layers at a time; a fourth hides the latency of small ones.
+ * Each has one connection, so that the second number is also what one registry sees of us.
+ */
+#define PL_TRANSFERS_MIN 4u
+#define PL_TRANSFERS_MAX 8u
+
+/* More builders than this wait for each other in the file system. */
+#define PL_JOBS_MAX 64u
+
+/* Parts shorter than this cost more in round trips than a second connection brings. */
+#define PL_CHUNK_MIN (1u << 20)
+#define PL_CHUNK_DEFAULT 0u
+
+/*
+ * Memory of a run, in KiB: an upper bound for layers of gzip with up to 50,000 entries, and
+ * documents of the usual size.  Measured and explained in docs/pipeline.md.
+ *
+ *   PL_MEM_FIXED + jobs * PL_MEM_BUILDER + pl_transfers(jobs) * PL_MEM_TRANSFER
+ *     + PL_MEM_LAYER for each layer of the run
+ */
+#define PL_MEM_FIXED 14336u
+#define PL_MEM_BUILDER 4096u
+#define PL_MEM_TRANSFER 1536u
+#define PL_MEM_LAYER 1u
+
+/*
+ * Builders when nothing is said: the CPUs this process may use.  At least 2, so that a download,
+ * a decoder and the file system overlap on a single CPU, too; at most 16, because the
+ * journal of one file system keeps no more of them busy and each costs PL_MEM_BUILDER.
+ */
+unsigned pl_default_jobs(void);
+/* Connections at a time for so many jobs. */
+unsigned pl_transfers(unsigned jobs);
 
 enum pl_snapshots {
 	PL_FLAT,  /* one tree per image and per branch point */
@@ -89,6 +122,12 @@ struct pl_opts {
 	const char *ns;
 	enum pl_snapshots snapshots;
 	bool pin;
+	unsigned jobs; /* 1 to PL_JOBS_MAX; 0 = pl_default_jobs() */
+	/*
+	 * Blobs larger than this are fetched in parts of this size over several connections, where
+	 * the registry answers ranges.  0 = never; at least PL_CHUNK_MIN.  No effect with one job.
+	 */
+	uint64_t chunk_size;
 	struct oci_platform platform;
 	struct fetch_opts fetch; /* cancel and on_retry are set by the pipeline */
 	struct unpack_limits limits;

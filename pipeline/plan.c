@@ -40,6 +40,7 @@ static struct node *node_for(struct run *r, const struct oci_layer *l, struct no
 	n->layer = l;
 	n->blob = blob;
 	n->parent = parent;
+	n->depth = parent ? parent->depth + 1 : 0;
 	*r->last_node = n;
 	r->last_node = &n->next;
 	digestmap_put(&r->node_map, &l->chain_id, n);

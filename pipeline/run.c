@@ -1,8 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/run.h"
+
+#define DEFAULT_JOBS_MIN 2u
+#define DEFAULT_JOBS_MAX 16u
+
+unsigned pl_default_jobs(void)
+{
+	cpu_set_t set;
+	unsigned n = DEFAULT_JOBS_MAX; /* more CPUs than the set has bits */
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = (unsigned)CPU_COUNT(&set);
+	if (n < DEFAULT_JOBS_MIN)
+		return DEFAULT_JOBS_MIN;
+	return n < DEFAULT_JOBS_MAX ? n : DEFAULT_JOBS_MAX;
+}
+
+unsigned pl_transfers(unsigned jobs)
+{
+	if (jobs == 1)
+		return 1;
+	if (jobs < PL_TRANSFERS_MIN)
+		return PL_TRANSFERS_MIN;
+	return jobs < PL_TRANSFERS_MAX ? jobs : PL_TRANSFERS_MAX;
+}
 
 void run_event_locked(struct run *r, const struct pl_event *ev)
 {
@@ -60,18 +85,31 @@ void run_fail_image_locked(struct run *r, struct image *im, const struct k3_err 
 		r, &(struct pl_event){ .kind = PL_EV_FAILED, .image = im->index, .err = why });
 }
 
-void run_check_whole_locked(struct run *r, struct image *im)
+static void whole_locked(struct run *r, struct image *im)
 {
-	if (im->finished || (im->img->nlayers && !im->nodes))
-		return;
-	for (size_t i = 0; i < im->img->nlayers; i++) {
-		const struct node *n = im->nodes[i];
-
-		if (n->blob->state != JOB_DONE || (n->tree && n->tree->state != JOB_DONE))
-			return;
-	}
 	finish_image_locked(r, im);
 	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_WHOLE, .image = im->index });
+}
+
+void run_got_locked(struct run *r, struct image *im)
+{
+	if (!--im->missing && !im->finished)
+		whole_locked(r, im);
+}
+
+bool run_image_has(const struct image *im, const struct node *n)
+{
+	return n->depth < im->img->nlayers && im->nodes[n->depth] == n;
+}
+
+size_t run_parts(const struct run *r, uint64_t size, uint64_t *chunk)
+{
+	*chunk = r->o->chunk_size;
+	if (!*chunk || r->transfers == 1 || size <= *chunk)
+		return 1;
+	while ((size - 1) / *chunk >= IMP_PARTS_MAX)
+		*chunk *= 2;
+	return (size_t)((size - 1) / *chunk + 1);
 }
 
 int run_session(struct run *r, size_t slot, struct fetch_session **out, struct k3_err *e)
@@ -140,13 +178,16 @@ static size_t add_workers(struct run *r, struct worker *w, size_t n, size_t coun
 	return n;
 }
 
-/* The first worker of the list always runs: on this thread if no other can be had. */
+/*
+ * The last worker of the list runs on this thread, and so do those for which the system refuses
+ * a thread, in the order of the list.
+ */
 static void run_workers(struct worker *w, size_t n)
 {
 	size_t started = 0;
 	struct k3_err err;
 
-	for (; started < n; started++)
+	for (; started + 1 < n; started++)
 		if (k3_thread_start(worker_main, &w[started], &w[started].thread, &err))
 			break;
 	for (size_t i = started; i < n; i++)
@@ -157,9 +198,35 @@ static void run_workers(struct worker *w, size_t n)
 
 static void resolve_all(struct run *r)
 {
-	struct worker w[PL_TRANSFERS];
+	struct worker w[PL_TRANSFERS_MAX];
 
-	run_workers(w, add_workers(r, w, 0, at_most(r->nimages, PL_TRANSFERS), resolve_worker));
+	run_workers(w, add_workers(r, w, 0, at_most(r->nimages, r->transfers), resolve_worker));
+}
+
+/* How many transfers have something to do. */
+static size_t count_transfers(const struct run *r)
+{
+	size_t n = 0;
+	uint64_t chunk;
+
+	for (size_t i = 0; i < r->nblobs && n < r->transfers; i++)
+		if (!r->blobs[i]->stored)
+			n += run_parts(r, r->blobs[i]->desc->size, &chunk);
+	return at_most(n, r->transfers);
+}
+
+/* What each image waits for. */
+static void count_missing(struct run *r)
+{
+	for (size_t i = 0; i < r->nblobs; i++)
+		for (size_t u = 0; !r->blobs[i]->stored && u < r->blobs[i]->nusers; u++)
+			r->blobs[i]->users[u]->missing++;
+	for (size_t i = 0; i < r->ntrees; i++) {
+		const struct node *n = r->trees[i]->node;
+
+		for (size_t u = 0; u < n->blob->nusers; u++)
+			n->blob->users[u]->missing += run_image_has(n->blob->users[u], n);
+	}
 }
 
 static void tell_plan(struct run *r, const struct image *im)
@@ -171,7 +238,7 @@ static void tell_plan(struct run *r, const struct image *im)
 
 static void transfer_and_build(struct run *r)
 {
-	struct worker w[PL_TRANSFERS + PL_BUILDERS];
+	struct worker w[PL_TRANSFERS_MAX + PL_JOBS_MAX];
 
 	for (size_t i = 0; i < r->nblobs; i++) {
 		struct blob *b = r->blobs[i];
@@ -183,16 +250,25 @@ static void transfer_and_build(struct run *r)
 		b->state = JOB_DONE;
 		b->have = b->desc->size;
 	}
+	count_missing(r);
 	for (size_t i = 0; i < r->nimages; i++) {
+		struct image *im = &r->images[i];
 		K3_WITH_MONITOR(r->mon);
-		tell_plan(r, &r->images[i]);
-		run_check_whole_locked(r, &r->images[i]);
-	}
-	/* Transfers first: were threads to run out, everything is fetched before it is built. */
-	size_t n = add_workers(r, w, 0, at_most(r->nfetched, PL_TRANSFERS), transfer_worker);
 
-	n = add_workers(r, w, n, at_most(r->ntrees, PL_BUILDERS), build_slot);
-	run_workers(w, n);
+		tell_plan(r, im);
+		if (!im->missing && !im->finished)
+			whole_locked(r, im);
+	}
+	size_t n = add_workers(r, w, 0, count_transfers(r), transfer_worker);
+
+	n = add_workers(r, w, n, at_most(r->ntrees, r->jobs), build_slot);
+	if (r->jobs > 1) {
+		/* Were threads to run out, everything is fetched before it is built. */
+		run_workers(w, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		worker_main(&w[i]);
 }
 
 /* ---- the run ---- */
@@ -285,7 +361,7 @@ static int run_stages(struct run *r, struct k3_err *e)
 
 static void release(struct run *r, bool keep_partial)
 {
-	for (size_t i = 0; i < PL_TRANSFERS; i++)
+	for (size_t i = 0; i < PL_TRANSFERS_MAX; i++)
 		fetch_session_free(r->sessions[i]);
 	fetch_free(r->fetch);
 	imp_close(r->imp, keep_partial);
@@ -307,6 +383,10 @@ int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n, str
 	bool network = false;
 
 	memset(out, 0, n * sizeof(*out));
+	r.jobs = o->jobs ? o->jobs : pl_default_jobs();
+	if (r.jobs > PL_JOBS_MAX)
+		r.jobs = PL_JOBS_MAX;
+	r.transfers = pl_transfers(r.jobs);
 	r.mon = k3_monitor_new();
 	r.images = k3_xcalloc(n, sizeof(*r.images));
 	for (size_t i = 0; i < n; i++) {

@@ -30,6 +30,7 @@ struct node {
 	const struct oci_layer *layer;
 	struct blob *blob;
 	struct node *parent; /* NULL for a bottom layer */
+	size_t depth;        /* place in the layers of its images */
 	uint64_t store_id;   /* the snapshot that exists, or 0 */
 	bool top;            /* an image ends here */
 	bool wanted;         /* this node or one above it must be built */
@@ -62,7 +63,9 @@ struct image {
 	const struct oci_image *img; /* found.image once it is resolved, else NULL */
 	struct node **nodes;         /* one per layer */
 	struct imp_image imp;
-	bool finished; /* whole or failed: under the monitor */
+	/* below: under the monitor */
+	size_t missing; /* blobs and trees that are not there yet */
+	bool finished;  /* whole or failed */
 };
 
 struct run {
@@ -70,7 +73,8 @@ struct run {
 	struct k3_cancel *stop;
 	struct imp *imp;
 	struct fetch *fetch;
-	struct fetch_session *sessions[PL_TRANSFERS];
+	unsigned jobs, transfers; /* most builders and connections at a time */
+	struct fetch_session *sessions[PL_TRANSFERS_MAX];
 	struct k3_monitor *mon;
 	uint64_t start_ms;
 
@@ -84,9 +88,11 @@ struct run {
 	size_t ntrees, cap_trees;
 	struct digestmap blob_map, node_map;
 	/* below: under the monitor */
-	size_t next_image; /* first one nobody resolves yet */
-	size_t next_blob;  /* first one nobody has looked at */
-	size_t first_tree; /* all before it are begun */
+	size_t next_image;   /* first one nobody resolves yet */
+	size_t next_blob;    /* first one nobody has looked at */
+	size_t first_tree;   /* all before it are begun */
+	struct parts *parts; /* blobs that are being fetched in parts, in order of their begin */
+	size_t probing;      /* those of them that may ask for help soon */
 };
 
 /* Sends an event.  Takes the monitor: not from inside it. */
@@ -97,8 +103,12 @@ void run_event_locked(struct run *r, const struct pl_event *ev);
 void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done);
 /* Marks an image as failed, once.  Inside the monitor. */
 void run_fail_image_locked(struct run *r, struct image *im, const struct k3_err *why);
-/* Finishes an image when its blobs and trees are all there.  Inside the monitor. */
-void run_check_whole_locked(struct run *r, struct image *im);
+/* A blob or tree of this image is there; with the last one it is whole.  Inside the monitor. */
+void run_got_locked(struct run *r, struct image *im);
+/* Whether this image has that node.  It must be a user of the node's blob. */
+bool run_image_has(const struct image *im, const struct node *n);
+/* Parts that a blob of this size is fetched in, 1 = not in parts; *chunk is their size. */
+size_t run_parts(const struct run *r, uint64_t size, uint64_t *chunk);
 /* The session of worker slot i, made on first use by that worker. */
 K3_MUST int run_session(struct run *r, size_t slot, struct fetch_session **out, struct k3_err *e);
 

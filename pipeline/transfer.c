@@ -3,21 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/run.h"
+#include "pipeline/transfer.h"
 
-/*
- * libcurl hands out at most 16 KiB at a time; written and announced in larger pieces, a blob
- * costs a sixteenth of the system calls and wake-ups.
- */
-#define PIECE (256u << 10)
-
-struct transfer {
-	struct run *run;
-	struct blob *blob;
-	struct imp_blob *file;
-	uint8_t *piece;
-	size_t len;
-};
+#define WAIT_MS 200 /* how late an idle worker notices a cancelled run */
 
 static int flush(struct transfer *t, struct k3_err *e)
 {
@@ -34,20 +22,20 @@ static int flush(struct transfer *t, struct k3_err *e)
 	return 0;
 }
 
-static int take(void *arg, const void *p, size_t n, struct k3_err *e)
+int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 {
 	struct transfer *t = arg;
 	const uint8_t *at = p;
 
 	while (n) {
-		size_t room = PIECE - t->len;
+		size_t room = TRANSFER_PIECE - t->len;
 		size_t part = n < room ? n : room;
 
 		memcpy(t->piece + t->len, at, part);
 		t->len += part;
 		at += part;
 		n -= part;
-		if (t->len == PIECE && flush(t, e))
+		if (t->len == TRANSFER_PIECE && flush(t, e))
 			return -1;
 	}
 	return 0;
@@ -65,7 +53,7 @@ static bool same_source(const struct oci_ref *a, const struct oci_ref *b)
 	return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo);
 }
 
-static int fetch_from_users(struct transfer *t, struct fetch_session *s, struct k3_err *e)
+static int fetch_from_users(struct transfer *t, struct k3_err *e)
 {
 	struct blob *b = t->blob;
 	const struct oci_ref *last = NULL;
@@ -78,7 +66,8 @@ static int fetch_from_users(struct transfer *t, struct fetch_session *s, struct 
 		last = ref;
 		uint64_t have = imp_blob_have(t->file) + t->len;
 
-		if (!fetch_blob(s, ref, b->desc, have, imp_blob_hash(t->file), take, t, e))
+		if (!fetch_blob(t->session, ref, b->desc, have, imp_blob_hash(t->file),
+				transfer_take, t, e))
 			return flush(t, e);
 		if (!worth_another_source(e))
 			break;
@@ -86,28 +75,33 @@ static int fetch_from_users(struct transfer *t, struct fetch_session *s, struct 
 	return -1;
 }
 
-static int transfer_blob(struct run *r, struct blob *b, size_t slot, uint8_t *piece,
-			 struct k3_err *e)
+static int begin(struct transfer *t, struct k3_err *e)
 {
-	struct transfer t = { .run = r, .blob = b, .piece = piece };
-	struct fetch_session *s;
+	struct run *r = t->run;
 
-	if (run_session(r, slot, &s, e) || imp_blob_begin(r->imp, b->desc, &t.file, e))
+	if (imp_blob_begin(r->imp, t->blob->desc, &t->file, e))
 		return -1;
-	k3_monitor_enter(r->mon);
-	b->have = imp_blob_have(t.file);
-	run_blob_event_locked(r, b, PL_LAYER_DOWNLOADING, b->have);
+	K3_WITH_MONITOR(r->mon);
+	t->blob->have = imp_blob_have(t->file);
+	run_blob_event_locked(r, t->blob, PL_LAYER_DOWNLOADING, t->blob->have);
 	k3_monitor_wake_all(r->mon);
-	k3_monitor_leave(r->mon);
-	if (!fetch_from_users(&t, s, e))
-		return imp_blob_done(t.file, e);
+	return 0;
+}
 
+/* Fetches what is missing, verifies and closes the file.  p: the parts that came, or NULL. */
+static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
+{
+	bool in_parts = p != NULL;
 	struct k3_err later;
 
+	if (!(p && parts_end(p, t, e)) && !fetch_from_users(t, e))
+		return imp_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
-	if (e->code == K3_DIGEST ? imp_blob_restart(t.file, &later) : flush(&t, &later))
+	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : flush(t, &later))
 		k3_hint(e, "%s", later.msg);
-	imp_blob_abandon(t.file);
+	else if (e->code == K3_DIGEST && in_parts)
+		k3_hint(e, "it came in parts; --chunk-size 0 fetches it in one piece");
+	imp_blob_abandon(t->file);
 	return -1;
 }
 
@@ -155,24 +149,108 @@ static void finish(struct run *r, struct blob *b, int rc, struct k3_err *e)
 		b->state = JOB_DONE;
 		run_blob_event_locked(r, b, PL_LAYER_DOWNLOADED, b->have);
 		for (size_t i = 0; i < b->nusers; i++)
-			run_check_whole_locked(r, b->users[i]);
+			run_got_locked(r, b->users[i]);
 	}
 	k3_monitor_wake_all(r->mon);
 }
 
+/* A whole blob, or a chunk of one that others have begun. */
+struct job {
+	struct blob *blob;
+	struct parts *parts;
+	size_t chunk;
+};
+
+static bool in_parts(const struct run *r, const struct blob *b)
+{
+	uint64_t chunk;
+
+	return run_parts(r, b->desc->size, &chunk) > 1;
+}
+
+/*
+ * Chunks first: the blob that was begun first is the one that a builder waits for.  Waits while
+ * a blob may yet want help.  False when nothing is left to do.
+ */
+static bool next_job(struct run *r, bool may_help, struct job *j)
+{
+	K3_WITH_MONITOR(r->mon);
+	while (!k3_cancelled(r->stop)) {
+		j->blob = NULL;
+		j->parts = may_help ? parts_join_locked(r, &j->chunk) : NULL;
+		if (!j->parts)
+			j->blob = next_blob(r);
+		/* Counted before anybody else can find that nothing is left to do. */
+		if (j->blob && may_help && in_parts(r, j->blob))
+			r->probing++;
+		if (j->parts || j->blob)
+			return true;
+		if (!may_help || !r->probing)
+			return false;
+		k3_monitor_wait_ms(r->mon, WAIT_MS);
+	}
+	return false;
+}
+
+static void help(struct transfer *t, struct parts *p, size_t chunk)
+{
+	struct k3_err err;
+
+	t->blob = parts_blob(p);
+	t->file = parts_file(p);
+	if (parts_work(p, t, chunk))
+		finish(t->run, t->blob, complete(t, p, &err), &err);
+}
+
+/* Nobody needs to wait for this blob: it has no parts to give away. */
+static void not_in_parts(const struct transfer *t)
+{
+	struct run *r = t->run;
+	K3_WITH_MONITOR(r->mon);
+
+	if (!in_parts(r, t->blob))
+		return;
+	r->probing--;
+	k3_monitor_wake_all(r->mon);
+}
+
+static void fetch(struct transfer *t)
+{
+	struct parts *p = NULL;
+	struct k3_err err;
+	int rc = begin(t, &err);
+	uint64_t chunk;
+	size_t first;
+
+	if (!rc && in_parts(t->run, t->blob) && imp_blob_have(t->file) < t->blob->desc->size) {
+		run_parts(t->run, t->blob->desc->size, &chunk);
+		p = parts_begin(t, chunk, &first);
+		if (!parts_work(p, t, first))
+			return;
+	} else {
+		not_in_parts(t);
+	}
+	finish(t->run, t->blob, rc ? rc : complete(t, p, &err), &err);
+}
+
 void transfer_worker(struct run *r, size_t slot)
 {
-	K3_AUTO_FREE uint8_t *piece = k3_xcalloc(1, PIECE);
+	K3_AUTO_FREE uint8_t *piece = k3_xcalloc(1, TRANSFER_PIECE);
+	struct fetch_session *session = NULL;
+	struct k3_err err;
+	struct job job;
+	bool usable = !run_session(r, slot, &session, &err);
 
-	while (!k3_cancelled(r->stop)) {
-		struct k3_err err;
+	while (next_job(r, usable, &job)) {
+		struct transfer t = {
+			.run = r, .blob = job.blob, .session = session, .piece = piece
+		};
 
-		k3_monitor_enter(r->mon);
-		struct blob *b = next_blob(r);
-
-		k3_monitor_leave(r->mon);
-		if (!b)
-			return;
-		finish(r, b, transfer_blob(r, b, slot, piece, &err), &err);
+		if (job.parts)
+			help(&t, job.parts, job.chunk);
+		else if (usable)
+			fetch(&t);
+		else
+			finish(r, job.blob, -1, &err);
 	}
 }

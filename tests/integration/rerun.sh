@@ -15,6 +15,25 @@ layers_fetched() {
     registry_blobs since | grep -cF "$big"
 }
 
+# asked FROM: methods and paths of all requests since line FROM of the log.
+asked() {
+    # The registry writes its log a little later than its answer.
+    sleep 0.3
+    tail -n "+$(($1 + 1))" "$T/registry/log" | sed -n 's|.*"\([A-Z]* /v2/[^ ]*\) HTTP/[^"]*" .*|\1|p'
+}
+
+# quickest COMMAND...: milliseconds of the best of ten runs.
+quickest() {
+    local i start took best=1000000
+    for ((i = 0; i < 10; i++)); do
+        start=$(now_ms)
+        "$@" >/dev/null 2>&1 || return
+        took=$(($(now_ms) - start))
+        [ "$took" -ge "$best" ] || best=$took
+    done
+    echo "$best"
+}
+
 mkdir "$T/since"
 for mode in flat chain; do
     root=$T/$mode
@@ -26,6 +45,32 @@ for mode in flat chain; do
     check "$mode: the same again" preload "$root" --snapshots $mode $(refs $names)
     check_eq "$mode: nothing has changed" "$(store_state "$root")" "$before"
     check_eq "$mode: no layer was fetched" "$(layers_fetched "$lines")" 0
+    # A tag costs one HEAD for each image, the pause image included.
+    lines=$(wc -l <"$T/registry/log")
+    # shellcheck disable=SC2046,SC2086
+    preload "$root" --snapshots $mode $(refs $names) >/dev/null 2>&1
+    check_eq "$mode: one HEAD for each tag and nothing else" "$(asked "$lines" | sort)" \
+        "$(for name in $names rancher/mirrored-pause:3.6; do
+            echo "HEAD /v2/${name%:*}/manifests/${name##*:}"
+        done | sort)"
+    # A digest costs nothing at all.
+    # shellcheck disable=SC2046,SC2086
+    pinned=$(for name in $names; do echo "$REGISTRY/${name%:*}@$(image_digest $name)"; done)
+    # shellcheck disable=SC2086
+    check "$mode: the same by digest" "$K3SIMG" preload --root "$root" --pause none --snapshots $mode $pinned
+    before=$(store_state "$root")
+    lines=$(wc -l <"$T/registry/log")
+    # shellcheck disable=SC2086
+    took=$(quickest "$K3SIMG" preload --root "$root" --pause none --snapshots $mode $pinned)
+    check_eq "$mode: by digest nothing is asked for" "$(asked "$lines")" ""
+    check_eq "$mode: nothing has changed by that" "$(store_state "$root")" "$before"
+    check "$mode: it takes ${took:-too many} ms, less than 20" test "${took:-99}" -lt 20
+    if command -v strace >/dev/null; then
+        # shellcheck disable=SC2086
+        strace -f -qq -o "$T/trace" -e trace=socket,connect "$K3SIMG" preload --root "$root" --pause none \
+            --snapshots $mode $pinned >/dev/null 2>&1
+        check_eq "$mode: no socket is opened" "$(cat "$T/trace")" ""
+    fi
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
     check_has "$mode: containerd runs an image" "$(cri run "$REGISTRY/exit:1")" 'ran to the end'
     ctd_stop "$mode"
@@ -50,4 +95,8 @@ ctd_start "$CTD_VERSION" "$root" own && {
     check "preload of what containerd has" preload "$root" "$REGISTRY/nginx:7"
     check_eq "only the pause image was fetched" "$(layers_fetched "$lines")" 1
 }
+took=$(quickest "$K3SIMG" version)
+check "version takes ${took:-too many} ms, less than 20" test "${took:-99}" -lt 20
+took=$(quickest "$K3SIMG" list --root "$root")
+check "list takes ${took:-too many} ms, less than 20" test "${took:-99}" -lt 20
 finish

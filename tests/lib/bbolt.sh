@@ -10,9 +10,18 @@ _bbolt_build() {
         chmod -R u+w "$1/cache" && rm -rf -- "$1/cache"
 }
 
+_bbolt_tool() {
+    cached "bboltcheck-$(sha256sum <"$LIB/bboltcheck/main.go" | cut -c1-12)" _bbolt_build
+}
+
 # bbolt_check FILE...: Tx.Check of every file, then one update of it on a copy.
 bbolt_check() {
     local tool
-    tool=$(cached "bboltcheck-$(sha256sum <"$LIB/bboltcheck/main.go" | cut -c1-12)" _bbolt_build) &&
-        "$tool/bboltcheck" "$@"
+    tool=$(_bbolt_tool) && "$tool/bboltcheck" "$@"
+}
+
+# bbolt_dump FILE: its buckets, keys and values as text, without times.
+bbolt_dump() {
+    local tool
+    tool=$(_bbolt_tool) && "$tool/bboltcheck" -dump "$1"
 }

@@ -3,7 +3,13 @@
 
 Listens on a free port of 127.0.0.1 and writes it to PORTFILE.  The repository
 name chooses the fault (the names are in FAULTS and STATUS below); "good" is a
-correct image.  The tag does not matter."""
+correct image.  The tag does not matter.
+
+Of these the blobs are big and may be asked for by Range:
+  rate-N         each connection gets N MB/s
+  cdn            the registry wants credentials and sends to another host for the
+                 blobs, which refuses whoever shows it those
+Every blob request to them is a line "blob REPOSITORY BYTES" on standard error."""
 
 import gzip
 import hashlib
@@ -11,9 +17,12 @@ import http.server
 import io
 import json
 import os
+import random
+import re
 import socketserver
 import sys
 import tarfile
+import threading
 import time
 
 OCI = "application/vnd.oci.image."
@@ -42,10 +51,12 @@ class Image:
         self.fault, self.blobs = fault, {}
         seed = hashlib.sha256(fault.encode()).digest()
         noise = b"".join(hashlib.sha256(seed + bytes([i & 255, i >> 8])).digest() for i in range(3000))
+        if fault == "cdn" or fault.startswith("rate-"):
+            noise = random.Random(fault).randbytes(24 << 20)
         plain = tar([("noise", noise)])
         media = OCI + "layer.v1.tar+gzip"
         diff = digest(plain)
-        data = gzip.compress(plain, mtime=0)
+        data = gzip.compress(plain, 1, mtime=0)
         if fault == "truncated-layer":
             data = data[:len(data) // 2]
         elif fault == "not-gzip":
@@ -111,7 +122,7 @@ class Image:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    images = {}
+    images, making = {}, threading.Lock()
 
     def log_message(self, *args):
         sys.stderr.write("%s\n" % (args[0] % args[1:]))
@@ -125,6 +136,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def ranged(self, body, fault):
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
+        first, last = 0, len(body) - 1
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            first, last = int(wanted[1]), min(int(wanted[2] or last), last)
+            self.send_header("Content-Range", "bytes %d-%d/%d" % (first, last, len(body)))
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        rate = float(fault[5:]) * 1e6 if fault.startswith("rate-") else 1e12
+        sys.stderr.write("blob %s %d\n" % (fault, last - first + 1))
+        begin, sent = time.monotonic(), 0
+        while first + sent <= last:
+            piece = body[first + sent:min(first + sent + 65536, last + 1)]
+            self.wfile.write(piece)
+            sent += len(piece)
+            time.sleep(max(0.0, begin + sent / rate - time.monotonic()))
 
     def do_HEAD(self):
         self.do_GET()
@@ -152,7 +181,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if fault == "redirect-loop":
             return self.answer(307, Location=self.path)
-        image = self.images.setdefault(fault, Image(fault))
+        if fault == "cdn" and self.headers["Host"].startswith("127.") and not self.headers["Authorization"]:
+            return self.answer(401, b"{}", WWW_Authenticate='Basic realm="cdn"')
+        if fault == "cdn" and self.headers["Host"].startswith("localhost") and self.headers["Authorization"]:
+            sys.stderr.write("leak\n")
+            return self.answer(400, b"{}")
+        with self.making:
+            if fault not in self.images:
+                self.images[fault] = Image(fault)
+        image = self.images[fault]
         if kind == "manifests":
             body = image.manifest
             if what.startswith("sha256:"):
@@ -163,6 +200,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = image.blobs.get(what)
         if body is None:
             return self.answer(404, b'{"errors":[{"code":"BLOB_UNKNOWN","message":"no such blob"}]}')
+        if fault == "cdn" and self.headers["Host"].startswith("127."):
+            return self.answer(307, Location="http://localhost:%d%s" % (self.server.server_address[1], self.path))
+        if fault == "cdn" or fault.startswith("rate-"):
+            return self.ranged(body, fault)
         if what == image.corrupt:
             if fault == "wrong-digest":
                 body = body[:-1] + bytes([body[-1] ^ 1])

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/unit.h"
 
+#include <signal.h>
+#include <sys/time.h>
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -119,6 +123,40 @@ TEST(cancel_ends_a_sleep)
 	CHECK(k3_now_ms() - start < 30000);
 	k3_thread_join(t);
 	k3_cancel_free(c);
+}
+
+static struct k3_cancel *to_signal;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	if (!k3_cancel_signal(to_signal))
+		_exit(1);
+}
+
+TEST(cancel_by_a_signal_handler)
+{
+	struct sigaction handle = { .sa_handler = on_alarm }, old;
+	struct itimerval soon = { .it_value = { 0, 20000 } };
+	struct k3_err why, other, err;
+
+	to_signal = k3_cancel_new();
+	k3_fail(&why, K3_CANCELLED, "interrupted");
+	k3_fail(&other, K3_NOSPC, "too late");
+	k3_cancel_prepare(to_signal, &why);
+	CHECK(!k3_cancelled(to_signal));
+	sigaction(SIGALRM, &handle, &old);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	uint64_t start = k3_now_ms();
+
+	FAILS(k3_cancel_sleep(to_signal, 60000, &err), K3_CANCELLED);
+	EQ_STR(err.msg, "interrupted");
+	CHECK(k3_now_ms() - start < 30000);
+	k3_cancel_raise(to_signal, &other);
+	CHECK(!k3_cancel_signal(to_signal));
+	FAILS(k3_cancel_check(to_signal, &err), K3_CANCELLED);
+	sigaction(SIGALRM, &old, NULL);
+	k3_cancel_free(to_signal);
 }
 
 /* 2^32 ms and more must not wrap to a sleep of nothing or end at once. */

@@ -172,6 +172,61 @@ TEST(range_refused)
 	EQ_INT(fetch(&job, script, HAVE, NULL), 0);
 }
 
+/* Signed storage URLs, proxies and others say no to ranges in their own ways. */
+TEST(range_refused_by_other_statuses)
+{
+	static const char *const replies[] = {
+		"HTTP/1.1 400 No\r\n", "HTTP/1.1 403 No\r\n", "HTTP/1.1 405 No\r\n",
+		"HTTP/1.1 412 No\r\n", "HTTP/1.1 501 No\r\n",
+	};
+
+	for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+		init(&job);
+		const struct ts_step script[] = {
+			{ .want_too = "Range: bytes=1000-\r\n", .reply = replies[i] },
+			{ .refuse = "Range", .reply = OK200, .body = job.body, .len = SIZE },
+			{ 0 },
+		};
+
+		EQ_INT(fetch(&job, script, HAVE, NULL), 0);
+		EQ_INT(job.retries, 1);
+	}
+}
+
+TEST(range_failing_again_and_again)
+{
+	init(&job);
+	const struct ts_step script[] = {
+		{ .want_too = "Range: bytes=1000-\r\n", .reply = "HTTP/1.1 500 Oh\r\n" },
+		{ .want_too = "Range: bytes=1000-\r\n", .reply = "HTTP/1.1 500 Oh\r\n" },
+		{ .want_too = "Range: bytes=1000-\r\n", .reply = "HTTP/1.1 500 Oh\r\n" },
+		{ .refuse = "Range", .reply = OK200, .body = job.body, .len = SIZE },
+		{ 0 },
+	};
+
+	EQ_INT(fetch(&job, script, HAVE, NULL), 0);
+	EQ_INT(job.retries, 3);
+}
+
+TEST(shorter_range_goes_on_at_once)
+{
+	init(&job);
+	const struct ts_step script[] = {
+		{ .want_too = "Range: bytes=1000-\r\n",
+		  .reply = "HTTP/1.1 206 P\r\nContent-Range: bytes 1000-1999/300000\r\n",
+		  .body = job.body + HAVE,
+		  .len = 1000 },
+		{ .want_too = "Range: bytes=2000-\r\n",
+		  .reply = range_reply(text, 2000),
+		  .body = job.body + 2000,
+		  .len = SIZE - 2000 },
+		{ 0 },
+	};
+
+	EQ_INT(fetch(&job, script, HAVE, NULL), 0);
+	EQ_INT(job.retries, 0);
+}
+
 TEST(wrong_ranges)
 {
 	static const char *const bad[] = {

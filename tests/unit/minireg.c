@@ -24,6 +24,8 @@ struct page {
 	uint8_t *body;
 	size_t n;
 	unsigned gets;
+	uint64_t sent;
+	uint64_t cut_at; /* where a connection was broken last */
 };
 
 struct minireg {
@@ -35,6 +37,8 @@ struct minireg {
 	size_t n, cap;
 	char broken[128], spoiled[128];
 	unsigned status;
+	enum minireg_ranges ranges;
+	unsigned range_status, ranged;
 	bool stop;
 };
 
@@ -60,8 +64,62 @@ static void send_all(int fd, const void *p, size_t n)
 	}
 }
 
-static void answer(struct minireg *m, int fd, const char *method, const char *path)
+static void refuse(int fd, unsigned status)
 {
+	char head[128];
+	int n = snprintf(head, sizeof(head),
+			 "HTTP/1.1 %u No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+			 status);
+
+	send_all(fd, head, (size_t)n);
+}
+
+/* Answers bytes first to last as m->ranges says; false = send everything. */
+static bool answer_range(struct minireg *m, struct page *p, int fd, uint64_t first, uint64_t last)
+{
+	enum minireg_ranges how = m->ranges;
+	uint64_t total = p->n, n;
+	const uint8_t *from;
+	char head[512];
+
+	if (last >= p->n)
+		last = p->n - 1;
+	if (how == MINIREG_IGNORE || (how == MINIREG_LATE_IGNORE && first))
+		return false;
+	if (how == MINIREG_REFUSE || (how == MINIREG_LATE_REFUSE && first)) {
+		refuse(fd, m->range_status);
+		return true;
+	}
+	if (how == MINIREG_SHORT && last > first)
+		last = first + (last - first) / 2;
+	if (how == MINIREG_LATE_LONG && first && last + 1 < p->n)
+		last++;
+	if (how == MINIREG_LATE_TOTAL && first)
+		total++;
+	n = last - first + 1;
+	from = p->body + (how == MINIREG_LATE_WRONG && first ? first - 1 : first);
+	int len = snprintf(head, sizeof(head),
+			   "HTTP/1.1 206 Partial\r\nContent-Length: %llu\r\n"
+			   "Content-Range: bytes %llu-%llu/%llu\r\nETag: \"%s\"\r\n"
+			   "Connection: close\r\n\r\n",
+			   (unsigned long long)n, (unsigned long long)first,
+			   (unsigned long long)last, (unsigned long long)total,
+			   how == MINIREG_LATE_ETAG && first ? "other" : "one");
+
+	send_all(fd, head, (size_t)len);
+	if (how == MINIREG_LATE_CUT && first > p->cut_at) {
+		n /= 2;
+		p->cut_at = first + n;
+	}
+	send_all(fd, from, n);
+	p->sent += n;
+	return true;
+}
+
+static void answer(struct minireg *m, int fd, const char *method, const char *path,
+		   const char *range)
+{
+	unsigned long long from, to = UINT64_MAX;
 	struct page *p = find(m, path);
 	unsigned status = p ? 200 : 404;
 	bool get = !strcmp(method, "GET");
@@ -70,12 +128,13 @@ static void answer(struct minireg *m, int fd, const char *method, const char *pa
 	if (m->status && strstr(path, m->broken))
 		status = m->status;
 	if (status != 200) {
-		int n = snprintf(head, sizeof(head),
-				 "HTTP/1.1 %u No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-				 status);
-
-		send_all(fd, head, (size_t)n);
+		refuse(fd, status);
 		return;
+	}
+	if (range && sscanf(range, "Range: bytes=%llu-%llu", &from, &to) >= 1) {
+		m->ranged++;
+		if (answer_range(m, p, fd, from, to))
+			return;
 	}
 	int n = snprintf(head, sizeof(head),
 			 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
@@ -86,6 +145,7 @@ static void answer(struct minireg *m, int fd, const char *method, const char *pa
 	if (!get)
 		return;
 	p->gets++;
+	p->sent += p->n;
 	if (!m->spoiled[0] || !strstr(path, m->spoiled)) {
 		send_all(fd, p->body, p->n);
 		return;
@@ -119,7 +179,7 @@ static void serve(struct minireg *m, int fd)
 			continue;
 		if (sscanf(text, "%7s %511s", method, path) == 2) {
 			K3_WITH_MONITOR(m->mon);
-			answer(m, fd, method, path);
+			answer(m, fd, method, path, strstr(text, "Range: "));
 		}
 		break;
 	}
@@ -189,6 +249,30 @@ unsigned minireg_gets(struct minireg *m, const char *part)
 		if (strstr(m->pages[i].path, part))
 			gets += m->pages[i].gets;
 	return gets;
+}
+
+uint64_t minireg_sent(struct minireg *m, const char *part)
+{
+	uint64_t sent = 0;
+
+	K3_WITH_MONITOR(m->mon);
+	for (size_t i = 0; i < m->n; i++)
+		if (strstr(m->pages[i].path, part))
+			sent += m->pages[i].sent;
+	return sent;
+}
+
+unsigned minireg_ranged(struct minireg *m)
+{
+	K3_WITH_MONITOR(m->mon);
+	return m->ranged;
+}
+
+void minireg_ranges(struct minireg *m, enum minireg_ranges how, unsigned status)
+{
+	K3_WITH_MONITOR(m->mon);
+	m->ranges = how;
+	m->range_status = status;
 }
 
 void minireg_break(struct minireg *m, const char *part, unsigned status)

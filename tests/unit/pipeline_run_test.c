@@ -331,4 +331,41 @@ TEST(cancelled_run_commits_nothing)
 	bench_stop(&b);
 }
 
+/* One thread and many make the same store. */
+TEST(jobs_do_not_change_the_result)
+{
+	static const unsigned jobs[] = { 1, 2, 3, PL_JOBS_MAX };
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(jobs); i++) {
+		struct bench b;
+
+		bench_start(&b, PL_CHAIN);
+		b.o.jobs = jobs[i];
+		want(&b, "left:1");
+		want(&b, "right:1");
+		want(&b, "alone:1");
+		OK(preload(&b));
+		EQ_INT(snapshots(&b), 5);
+		EQ_STR(in_snapshot(&b, 3, "dir/left"), "text of dir/left");
+		EQ_STR(in_snapshot(&b, 4, "dir/right"), "text of dir/right");
+		EQ_STR(in_snapshot(&b, 5, "x"), "text of x");
+		EQ_INT(b.res[1].layers, 3);
+		/* Shared layers count where they were wanted first. */
+		EQ_INT(b.res[0].fetched, b.sizes[0] + b.sizes[1] + b.sizes[2]);
+		EQ_INT(b.res[1].fetched, b.sizes[3]);
+		bench_stop(&b);
+	}
+}
+
+TEST(numbers_of_workers)
+{
+	unsigned jobs = pl_default_jobs();
+
+	CHECK(jobs >= 2 && jobs <= 16);
+	EQ_INT(pl_transfers(1), 1);
+	EQ_INT(pl_transfers(2), PL_TRANSFERS_MIN);
+	EQ_INT(pl_transfers(6), 6);
+	EQ_INT(pl_transfers(PL_JOBS_MAX), PL_TRANSFERS_MAX);
+}
+
 UNIT_MAIN

@@ -1,5 +1,8 @@
 // bboltcheck FILE...: let bbolt itself check database files, then change a
 // copy of each (delete and write in every bucket) and check that again.
+//
+// bboltcheck -dump FILE: every bucket with its sequence, every key and value,
+// but for the times that containerd's schema has.
 package main
 
 import (
@@ -104,8 +107,40 @@ func one(name string) bool {
 	return check(db, name+" after an update")
 }
 
+func dumpBucket(b *bolt.Bucket, path string) error {
+	fmt.Printf("%s (%d)\n", path, b.Sequence())
+	return b.ForEach(func(k, v []byte) error {
+		if v == nil {
+			return dumpBucket(b.Bucket(k), fmt.Sprintf("%s/%q", path, k))
+		}
+		if string(k) == "createdat" || string(k) == "updatedat" {
+			v = []byte("a time")
+		}
+		fmt.Printf("%s/%q = %q\n", path, k, v)
+		return nil
+	})
+}
+
+func dump(name string) error {
+	db, err := bolt.Open(name, 0600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(k []byte, b *bolt.Bucket) error { return dumpBucket(b, fmt.Sprintf("%q", k)) })
+	})
+}
+
 func main() {
 	status := 0
+	if len(os.Args) == 3 && os.Args[1] == "-dump" {
+		if err := dump(os.Args[2]); err != nil {
+			fmt.Println(err)
+			status = 1
+		}
+		os.Exit(status)
+	}
 	for _, name := range os.Args[1:] {
 		if one(name) {
 			status = 1
