@@ -6,7 +6,8 @@
 #   make asan ubsan tsan   `check` under a sanitizer
 #   make integration       with real registries and containerds (as root; see ./test)
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
-#   make bench             against containerd itself, on a fresh ext4
+#   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
+#                          BENCH_FLAGS="-n 5 -j FILE images floor" as tests/bench/run has them
 #   make install           DESTDIR= PREFIX=
 #
 # V=release|dev|asan|ubsan|tsan|fuzz picks the flags, CC the compiler; objects of different
@@ -68,6 +69,7 @@ LIB_SRC := $(foreach f,$(filter-out cli,$(FOLDERS)),$(sort $(wildcard $(f)/*.c))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/*_test.c))
 UNIT_LIB_SRC := $(filter-out $(UNIT_SRC),$(sort $(wildcard tests/unit/*.c)))
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 FUZZ_SRC := $(filter-out tests/fuzz/replay.c,$(sort $(wildcard tests/fuzz/*.c)))
 
 ifneq ($(ISAL),1)
@@ -77,6 +79,7 @@ endif
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 LIB := $(B)/libk3simg.a
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+BENCH_BIN := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
 REPLAY_BIN := $(patsubst %.c,$(B)/%-replay,$(FUZZ_SRC))
 FUZZ_BIN := $(patsubst %.c,$(B)/%-fuzz,$(FUZZ_SRC))
 
@@ -120,6 +123,13 @@ $(FUZZ_BIN): $(B)/%-fuzz: $(B)/%.o $(LIB)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
+$(BENCH_BIN): $(B)/%: $(B)/%.o $(LIB)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The floor is ISA-L's, also where k3simg is built without it.
+$(B)/tests/bench/floor: LDLIBS += -lisal
+
 check: all $(UNIT_BIN) $(REPLAY_BIN)
 	@tests/run-check $(B) $(UNIT_BIN) $(REPLAY_BIN)
 
@@ -138,8 +148,8 @@ lint:
 integration: all
 	@./test integration
 
-bench: all
-	@tests/bench/run
+bench: all $(BENCH_BIN)
+	@K3SIMG=$(O)/k3simg BENCH_BIN=$(B)/tests/bench tests/bench/run $(BENCH_FLAGS)
 
 install: all
 	install -D -m 0755 $(O)/k3simg $(DESTDIR)$(PREFIX)/bin/k3simg

@@ -11,13 +11,16 @@ DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
 
 TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl"
 
+# The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
+BENCH_PACKAGES="isal libisal-dev tar"
+
 # The gates, and the second compiler.
 LINT_PACKAGES="clang clang-format pmccabe shellcheck git"
 
 # Only to build bbolt's own checker, once (lib/bbolt.sh).
 BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 
-export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
