@@ -15,7 +15,7 @@
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
 	const char *config_file, *output, *jobs, *chunk_size;
-	bool plain_http, pin, quiet, verbose;
+	bool plain_http, pin, no_sync, quiet, verbose;
 	struct words lists;
 };
 
@@ -135,6 +135,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		.root = s->root,
 		.ns = s->ns,
 		.pin = s->pin,
+		.no_sync = s->no_sync,
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
 		.fetch = {
@@ -379,6 +380,11 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
 		  "(default): in one piece",
 		  &s.chunk_size },
+		{ "no-sync", 0, OPT_FLAG, NULL,
+		  "do not wait until all is on disk: for machines that\nare thrown away, not for "
+		  "nodes "
+		  "that may lose power",
+		  &s.no_sync },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

@@ -15,6 +15,8 @@
 #include "importer/root.h"
 
 #define CHUNK 65536
+/* A large blob is on its way to the disk while the rest of it comes. */
+#define BEHIND_STEP (8u << 20)
 
 /*
  * A blob that comes in parts has a table behind its last byte, so that the next run knows what
@@ -45,6 +47,13 @@ static void blob_free(struct imp_blob *b)
 	k3_closep(&b->fd);
 	free(b->done);
 	free(b);
+}
+
+static void advance(struct imp_blob *b, size_t n)
+{
+	if ((b->have + n) / BEHIND_STEP != b->have / BEHIND_STEP)
+		k3_write_behind(b->fd);
+	b->have += n;
 }
 
 static uint64_t table_at(const struct imp_blob *b)
@@ -215,7 +224,7 @@ int imp_blob_write(struct imp_blob *b, const void *p, size_t n, struct k3_err *e
 {
 	if (drop_parts(b, e) || k3_write_all(b->fd, p, n, b->part, e))
 		return -1;
-	b->have += n;
+	advance(b, n);
 	return 0;
 }
 
@@ -249,6 +258,7 @@ static int finish(struct imp_blob *b, bool replace, struct k3_err *e)
 	/* The mode that containerd gives to committed blobs. */
 	if (fchmod(b->fd, 0444))
 		return k3_fail_sys(e, errno, "cannot set the mode of %s", b->part);
+	k3_write_behind(b->fd);
 	if (k3_close(&b->fd, b->part, e))
 		return -1;
 	if (renameat(i->blobsfd, b->part, i->blobsfd, b->name))
@@ -354,7 +364,7 @@ int imp_blob_follow(struct imp_blob *b, uint64_t to, void *buf, size_t size, str
 		if (n == 0)
 			return k3_fail(e, K3_STORE, "%s was cut by somebody else", b->part);
 		k3_hash_add(b->hash, buf, (size_t)n);
-		b->have += (uint64_t)n;
+		advance(b, (size_t)n);
 	}
 	return 0;
 }

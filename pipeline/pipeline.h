@@ -122,6 +122,7 @@ struct pl_opts {
 	const char *ns;
 	enum pl_snapshots snapshots;
 	bool pin;
+	bool no_sync;  /* as imp_opts.no_sync */
 	unsigned jobs; /* 1 to PL_JOBS_MAX; 0 = pl_default_jobs() */
 	/*
 	 * Blobs larger than this are fetched in parts of this size over several connections, where

@@ -295,6 +295,7 @@ static int open_all(struct run *r, struct k3_err *e)
 		.ns = r->o->ns,
 		.write = true,
 		.pin = r->o->pin,
+		.no_sync = r->o->no_sync,
 		.cancel = r->stop,
 		.on_wait = on_wait,
 		.arg = r,
