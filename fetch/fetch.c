@@ -142,6 +142,7 @@ int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err
 		.stall_ms = f->o.stall_ms,
 		.ca = f->ca.len ? &f->ca : NULL,
 		.ca_dir = f->ca_dir,
+		.bundle_first = f->o.ca_file != NULL,
 	};
 	struct fetch_session *s = k3_xcalloc(1, sizeof(*s));
 

@@ -24,8 +24,8 @@ struct http {
 	struct http_head head;
 	enum http_fault fault;
 	/*
-	 * Reading the system's bundle of certificates takes 50 ms.  Its directory, where they lie
-	 * by hash, is asked first, and the bundle only if nothing there vouches for the peer.
+	 * Reading a bundle of certificates takes 50 ms.  The directory, where they lie by hash, is
+	 * asked first, and the bundle only if nothing there vouches for the peer.
 	 */
 	bool bundle;
 	char origin[HTTP_ORIGIN_MAX];
@@ -62,7 +62,7 @@ int http_new(const struct http_opts *o, struct http **out, struct k3_err *e)
 	struct http *h = k3_xcalloc(1, sizeof(*h));
 
 	h->o = *o;
-	h->bundle = o->ca || o->ca_dir || !curl_version_info(CURLVERSION_NOW)->capath;
+	h->bundle = o->bundle_first || (!o->ca_dir && !curl_version_info(CURLVERSION_NOW)->capath);
 	h->head.fields = K3_BUF(2 * HTTP_HEAD_MAX);
 	h->multi = curl_multi_init();
 	h->easy = curl_easy_init();
@@ -250,13 +250,13 @@ static void set_common(struct http *h, CURL *c, const char *url)
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (http_origin_is_loopback(h->origin))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-	if (h->o.ca) {
+	if (!h->bundle) {
+		curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+	} else if (h->o.ca) {
 		struct curl_blob blob = { h->o.ca->p, h->o.ca->len, CURL_BLOB_NOCOPY };
 
 		curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
 	}
-	if (!h->bundle)
-		curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
 	if (h->o.ca_dir)
 		curl_easy_setopt(c, CURLOPT_CAPATH, h->o.ca_dir);
 }

@@ -60,6 +60,7 @@ struct http_opts {
 	unsigned connect_ms, stall_ms;
 	const struct k3_buf *ca; /* PEM instead of the system's bundle, or NULL; shared */
 	const char *ca_dir;      /* instead of the system's directory, or NULL */
+	bool bundle_first;       /* the PEM is likely to be needed: --ca-file is in it */
 };
 
 struct http;
