@@ -87,6 +87,14 @@ if command -v strace >/dev/null; then
     check "traced" strace -f -qq -o "$T/trace" -e trace=clone,clone3,fork,vfork \
         "$K3SIMG" preload -q --root "$T/traced" --pause "$PAUSE" --jobs 1 --snapshots chain "$REGISTRY/zstd:1" "$REGISTRY/static:1"
     check_eq "--jobs 1 makes no thread and no process" "$(grep -E 'clone|fork' "$T/trace")" ""
+    for sync in "" --no-sync; do
+        # shellcheck disable=SC2086
+        check "traced${sync:+ with }$sync" strace -f -qq -o "$T/trace" -e trace=syncfs \
+            "$K3SIMG" preload -q --root "$T/flushed$sync" --pause none $sync "$REGISTRY/static:1"
+        check_eq "the file system is flushed${sync:+ not at all with }$sync" "$(grep -c 'syncfs(' "$T/trace")" \
+            "$([ -n "$sync" ] && echo 0 || echo 1)"
+    done
+    check_eq "the same image with and without a flush" "$(names "$T/flushed--no-sync")" "$(names "$T/flushed")"
 else
     skip "--jobs 1 makes no thread and no process" "no strace here"
 fi
