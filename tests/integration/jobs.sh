@@ -28,6 +28,12 @@ run() {
     preload "$root" -q -o json --jobs "$jobs" --snapshots "$mode" $(refs "$@") >"$root.json"
 }
 
+# Blocks in use are measured, not made: ext4 counts a block of its own more or less, as it
+# finds room for a file that is on its way to the disk.  Trees and inode counts are compared.
+unmeasured() {
+    sed -E 's|^("v1"/"snapshots"/.*/"size" = ).*|\1…|; s/"treeBytes":[ ]*[0-9]+/"treeBytes":0/'
+}
+
 # blobs_hash ROOT: every blob is what its name says.
 blobs_hash() (
     cd "$1/io.containerd.content.v1.content/blobs/sha256" || exit
@@ -43,8 +49,8 @@ for mode in flat chain; do
         root=$T/$mode-$jobs
         # shellcheck disable=SC2086
         check "$mode: --jobs $jobs" run "$root" $mode $jobs $names
-        what_is_in "$root" >"$root.content"
-        timeless <"$root.json" >"$root.result"
+        what_is_in "$root" | unmeasured >"$root.content"
+        timeless <"$root.json" | unmeasured >"$root.result"
         "$K3SIMG" list --root "$root" -o json | timeless >"$root.list"
         if [ $jobs = 1 ]; then
             check "$mode: the blobs are what their names say" blobs_hash "$root"
