@@ -59,6 +59,24 @@ int k3_write_all(int fd, const void *p, size_t n, const char *what, struct k3_er
 	return 0;
 }
 
+int k3_pwrite_all(int fd, const void *p, size_t n, uint64_t off, const char *what, struct k3_err *e)
+{
+	const uint8_t *at = p;
+
+	while (n) {
+		ssize_t w = pwrite(fd, at, n, (off_t)off);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			return k3_fail_sys(e, errno, "cannot write %s", what);
+		at += w;
+		off += (uint64_t)w;
+		n -= (size_t)w;
+	}
+	return 0;
+}
+
 int k3_read_file(int dirfd, const char *name, struct k3_buf *out, struct k3_err *e)
 {
 	K3_AUTO_FD int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);

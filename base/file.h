@@ -25,6 +25,9 @@ K3_MUST int k3_syncfs(int fd, const char *what, struct k3_err *e);
 void k3_write_behind(int fd);
 /* Writes all n bytes at the current offset. */
 K3_MUST int k3_write_all(int fd, const void *p, size_t n, const char *what, struct k3_err *e);
+/* The same at an offset; the current one stays. */
+K3_MUST int k3_pwrite_all(int fd, const void *p, size_t n, uint64_t off, const char *what,
+			  struct k3_err *e);
 /* Appends the whole file to *out.  K3_NOTFOUND, K3_LIMIT past out->max. */
 K3_MUST int k3_read_file(int dirfd, const char *name, struct k3_buf *out, struct k3_err *e);
 /* Opens a directory (O_CLOEXEC, final symlink followed).  K3_NOTFOUND, K3_IO. */

@@ -283,24 +283,6 @@ void imp_blob_abandon(struct imp_blob *b)
 
 /* ---- blobs in parts ------------------------------------------------------------------ */
 
-static int pwrite_all(struct imp_blob *b, const void *p, size_t n, uint64_t at, struct k3_err *e)
-{
-	const uint8_t *from = p;
-
-	while (n) {
-		ssize_t w = pwrite(b->fd, from, n, (off_t)at);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return k3_fail_sys(e, errno, "cannot write %s", b->part);
-		from += w;
-		n -= (size_t)w;
-		at += (uint64_t)w;
-	}
-	return 0;
-}
-
 static int write_table(struct imp_blob *b, struct k3_err *e)
 {
 	size_t len = TABLE_HEAD + 8 * b->nchunks;
@@ -310,7 +292,7 @@ static int write_table(struct imp_blob *b, struct k3_err *e)
 	k3_store64le(raw + 8, b->chunk);
 	for (size_t k = 0; k < b->nchunks; k++)
 		k3_store64le(raw + TABLE_HEAD + 8 * k, b->done[k]);
-	return pwrite_all(b, raw, len, table_at(b), e);
+	return k3_pwrite_all(b->fd, raw, len, table_at(b), b->part, e);
 }
 
 int imp_blob_split(struct imp_blob *b, uint64_t chunk, struct k3_err *e)
@@ -344,11 +326,12 @@ int imp_blob_part_write(struct imp_blob *b, size_t k, const void *p, size_t n, s
 
 	if (n > chunk_len(b, k) - b->done[k])
 		return k3_fail(e, K3_BUG, "%s: too much for a part", b->name);
-	if (pwrite_all(b, p, n, k * b->chunk + b->done[k], e))
+	if (k3_pwrite_all(b->fd, p, n, k * b->chunk + b->done[k], b->part, e))
 		return -1;
 	b->done[k] += n;
 	k3_store64le(entry, b->done[k]);
-	return pwrite_all(b, entry, sizeof(entry), table_at(b) + TABLE_HEAD + 8 * k, e);
+	return k3_pwrite_all(b->fd, entry, sizeof(entry), table_at(b) + TABLE_HEAD + 8 * k, b->part,
+			     e);
 }
 
 int imp_blob_follow(struct imp_blob *b, uint64_t to, void *buf, size_t size, struct k3_err *e)

@@ -222,8 +222,8 @@ static void fetch(struct transfer *t)
 	uint64_t chunk;
 	size_t first;
 
-	if (!rc && in_parts(t->run, t->blob) && imp_blob_have(t->file) < t->blob->desc->size) {
-		run_parts(t->run, t->blob->desc->size, &chunk);
+	if (!rc && run_parts(t->run, t->blob->desc->size, &chunk) > 1 &&
+	    imp_blob_have(t->file) < t->blob->desc->size) {
 		p = parts_begin(t, chunk, &first);
 		if (!parts_work(p, t, first))
 			return;

@@ -21,23 +21,6 @@
 /* One of them may be huge: the disk begins before it ends. */
 #define BEHIND_STEP (8u << 20)
 
-static int pwrite_all(int fd, const uint8_t *p, size_t n, uint64_t off, const char *path,
-		      struct k3_err *e)
-{
-	while (n) {
-		ssize_t w = pwrite(fd, p, n, (off_t)off);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return k3_fail_sys(e, errno, "cannot write %s", path);
-		p += w;
-		off += (uint64_t)w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
 /* Holes stay holes: containerd writes zeros there, which reads the same. */
 static int write_sparse(struct apply *a, int fd, const struct place *at, const struct tar_entry *t,
 			struct k3_err *e)
@@ -53,7 +36,7 @@ static int write_sparse(struct apply *a, int fd, const struct place *at, const s
 			return k3_wrap(e, "%s", at->path);
 		if (!n)
 			return 0;
-		if (pwrite_all(fd, p, n, off, at->path, e))
+		if (k3_pwrite_all(fd, p, n, off, at->path, e))
 			return -1;
 	}
 }

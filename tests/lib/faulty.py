@@ -9,8 +9,10 @@ Of these the blobs are big and may be asked for by Range:
   rate-N         each connection gets N MB/s
   cdn            the registry wants credentials and sends to another host for the
                  blobs, which refuses whoever shows it those
-Every blob request to them is a line "blob REPOSITORY BYTES" on standard error."""
+Every blob request to them is a line "blob REPOSITORY BYTES BESIDE" on standard
+error; BESIDE is how many others of that repository are being answered."""
 
+import collections
 import gzip
 import hashlib
 import http.server
@@ -123,6 +125,7 @@ class Image:
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     images, making = {}, threading.Lock()
+    answering = collections.Counter()
 
     def log_message(self, *args):
         sys.stderr.write("%s\n" % (args[0] % args[1:]))
@@ -147,13 +150,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         rate = float(fault[5:]) * 1e6 if fault.startswith("rate-") else 1e12
-        sys.stderr.write("blob %s %d\n" % (fault, last - first + 1))
+        with self.making:
+            sys.stderr.write("blob %s %d %d\n" % (fault, last - first + 1, self.answering[fault]))
+            self.answering[fault] += 1
         begin, sent = time.monotonic(), 0
-        while first + sent <= last:
-            piece = body[first + sent:min(first + sent + 65536, last + 1)]
-            self.wfile.write(piece)
-            sent += len(piece)
-            time.sleep(max(0.0, begin + sent / rate - time.monotonic()))
+        try:
+            while first + sent <= last:
+                piece = body[first + sent:min(first + sent + 65536, last + 1)]
+                self.wfile.write(piece)
+                sent += len(piece)
+                time.sleep(max(0.0, begin + sent / rate - time.monotonic()))
+        finally:
+            with self.making:
+                self.answering[fault] -= 1
 
     def do_HEAD(self):
         self.do_GET()
