@@ -3,8 +3,10 @@
 #   make                   build/k3simg (release flags)
 #   make check             unit tests, hostile inputs and fuzz corpora: no root, no network
 #   make lint              format, layers, sizes, banned calls, headers alone, shell scripts
-#   make asan ubsan tsan   `check` under a sanitizer
+#   make asan ubsan tsan valgrind   `check` under a sanitizer, or under valgrind
+#   make analyze           gcc -fanalyzer, cppcheck, clang-tidy
 #   make integration       with real registries and containerds (as root; see ./test)
+#   make torture           the long form of the tests that have one: an hour (as root)
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
 #                          BENCH_FLAGS="-n 5 -j FILE images floor" as tests/bench/run has them
@@ -35,8 +37,8 @@ WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
 	-Wimplicit-fallthrough -fno-common
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
-	-fstack-clash-protection -fPIE
-HARDEN_LD := -pie -Wl,-z,relro,-z,now
+	-fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 
 FLAGS_release := -O2 -g $(HARDEN)
 LD_release := $(HARDEN_LD)
@@ -82,6 +84,7 @@ UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 BENCH_BIN := $(patsubst %.c,$(B)/%,$(BENCH_SRC))
 REPLAY_BIN := $(patsubst %.c,$(B)/%-replay,$(FUZZ_SRC))
 FUZZ_BIN := $(patsubst %.c,$(B)/%-fuzz,$(FUZZ_SRC))
+FAULT_SO := $(B)/tests/torture/fault.so
 
 all: $(O)/k3simg
 
@@ -127,11 +130,28 @@ $(BENCH_BIN): $(B)/%: $(B)/%.o $(LIB)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# A disk that logs its writes, for tests/integration/power-loss.sh.
+$(B)/tests/torture/logdev: $(B)/tests/torture/logdev.o
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# Preloaded into a program of any flags, so it has none of them but -Werror.
+$(FAULT_SO): tests/torture/fault.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(filter -Werror,$(FLAGS_$(V))) -O2 -g -fPIC -shared \
+		-o $@ $< -ldl
+
 # The floor is ISA-L's, also where k3simg is built without it.
 $(B)/tests/bench/floor: LDLIBS += -lisal
 
-check: all $(UNIT_BIN) $(REPLAY_BIN)
+check: all hardened $(UNIT_BIN) $(REPLAY_BIN) $(FAULT_SO)
 	@tests/run-check $(B) $(UNIT_BIN) $(REPLAY_BIN)
+
+hardened: all
+ifneq ($(filter $(V),release dev),)
+	@tools/check-hardening $(O)/k3simg
+endif
 
 asan ubsan tsan:
 	$(MAKE) V=$@ check
@@ -145,8 +165,18 @@ fuzz-run: $(FUZZ_BIN)
 lint:
 	@tools/lint $(FOLDERS)
 
+analyze:
+	@tools/analyze '$(filter-out -DK3_VERSION%,$(ALL_CPPFLAGS))' $(LIB_SRC) $(CLI_SRC)
+
+valgrind: all $(UNIT_BIN) $(REPLAY_BIN)
+	@RUN_UNDER='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+		tests/run-check $(B) $(UNIT_BIN) $(REPLAY_BIN)
+
 integration: all
 	@./test integration
+
+torture: all
+	@./test torture
 
 bench: all $(BENCH_BIN)
 	@K3SIMG=$(O)/k3simg BENCH_BIN=$(B)/tests/bench tests/bench/run $(BENCH_FLAGS)
@@ -162,7 +192,7 @@ clean:
 	rm -rf $(O)
 
 FORCE:
-.PHONY: all check asan ubsan tsan fuzz fuzz-run lint integration bench install uninstall clean FORCE
+.PHONY: all check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration torture bench install uninstall clean FORCE
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 
+/* The functions behind the macros. */
+#undef k3_fail
+#undef k3_fail_sys
+#undef k3_wrap
+#undef k3_hint
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,38 +53,78 @@ const char *k3_code_name(enum k3_code code)
 	return code_known(code) ? code_table[code].name : "BUG";
 }
 
-/* C1 controls are only dangerous as UTF-8 sequences (0xc2 0x80..0x9f). */
-static bool is_control(const unsigned char *p)
+size_t k3_utf8(const char *text, uint32_t *code)
 {
-	return p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f);
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	const unsigned char *s = (const unsigned char *)text;
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+
+	if (!n || s[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	*code = c;
+	return n;
+}
+
+bool k3_is_control(uint32_t c)
+{
+	/* Marks of direction, line and paragraph separators: they move what stands around them. */
+	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+/* Marks that n bytes of dst (of size) are not all: after the last character that leaves room. */
+static void mark_cut(char *dst, size_t size, size_t n)
+{
+	static const char mark[] = "...";
+	size_t at = n;
+
+	if (size < sizeof(mark)) {
+		dst[n] = '\0';
+		return;
+	}
+	if (at > size - sizeof(mark))
+		for (at = size - sizeof(mark); at && ((unsigned char)dst[at] & 0xc0) == 0x80;)
+			at--;
+	memcpy(dst + at, mark, sizeof(mark));
 }
 
 void k3_escape(char *dst, size_t size, const char *src)
 {
 	static const char hex[] = "0123456789abcdef";
-	const unsigned char *s = (const unsigned char *)src;
 	size_t n = 0;
 
 	if (!size)
 		return;
-	for (; *s; s++) {
-		size_t need = is_control(s) ? 4 : 1;
+	while (*src) {
+		uint32_t code = 0;
+		size_t len = k3_utf8(src, &code);
+		bool plain = len && !k3_is_control(code);
 
-		if (n + need >= size) {
-			if (size >= 4)
-				memcpy(dst + (n < size - 4 ? n : size - 4), "...", 4);
-			else
-				dst[n] = '\0';
+		len = len ? len : 1;
+		if (n + (plain ? len : 4 * len) >= size) {
+			mark_cut(dst, size, n);
 			return;
 		}
-		if (need == 1) {
-			dst[n++] = (char)*s;
-			continue;
+		for (; len; len--, src++) {
+			unsigned char c = (unsigned char)*src;
+
+			if (plain) {
+				dst[n++] = *src;
+				continue;
+			}
+			dst[n++] = '\\';
+			dst[n++] = 'x';
+			dst[n++] = hex[c >> 4];
+			dst[n++] = hex[c & 15];
 		}
-		dst[n++] = '\\';
-		dst[n++] = 'x';
-		dst[n++] = hex[*s >> 4];
-		dst[n++] = hex[*s & 15];
 	}
 	dst[n] = '\0';
 }
@@ -159,8 +205,8 @@ int k3_wrap(struct k3_err *e, const char *fmt, ...)
 	size_t n = strlen(whole);
 
 	if (n >= sizeof(e->msg)) {
-		n = sizeof(e->msg) - 1;
-		memcpy(whole + n - 3, "...", 3);
+		mark_cut(whole, sizeof(e->msg), n);
+		n = strlen(whole);
 	}
 	memcpy(e->msg, whole, n);
 	e->msg[n] = '\0';

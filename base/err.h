@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define K3_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define K3_MUST __attribute__((warn_unused_result))
@@ -67,6 +68,20 @@ int k3_wrap(struct k3_err *e, const char *fmt, ...) K3_PRINTF(2, 3);
 /* Sets the hint unless one is there already (the innermost knows best).  Returns -1. */
 int k3_hint(struct k3_err *e, const char *fmt, ...) K3_PRINTF(2, 3);
 
+/*
+ * Lets compilers and analysers, which see one file at a time, know that these never return 0:
+ * what a failed call leaves unset is then seen not to be used.
+ */
+static inline int k3_minus_one(int rc)
+{
+	(void)rc;
+	return -1;
+}
+#define k3_fail(...) k3_minus_one(k3_fail(__VA_ARGS__))
+#define k3_fail_sys(...) k3_minus_one(k3_fail_sys(__VA_ARGS__))
+#define k3_wrap(...) k3_minus_one(k3_wrap(__VA_ARGS__))
+#define k3_hint(...) k3_minus_one(k3_hint(__VA_ARGS__))
+
 /* The documented exit status of a code (k3simg(1), EXIT STATUS). */
 int k3_exit_status(enum k3_code code);
 
@@ -74,8 +89,17 @@ int k3_exit_status(enum k3_code code);
 const char *k3_code_name(enum k3_code code);
 
 /*
- * Copies src to dst (size bytes, always terminated) with control bytes, DEL and C1 bytes
- * as \xNN, so that registry text cannot drive a terminal.  Truncates with "...".
+ * The UTF-8 character at s: its length and code point; 0 when there is none (a stray or missing
+ * byte, an overlong form, a surrogate).  s is terminated; the NUL is a character of length 1.
+ */
+size_t k3_utf8(const char *s, uint32_t *code);
+/* C0, DEL and C1 controls, and what changes the direction or the line of text around it. */
+bool k3_is_control(uint32_t code);
+
+/*
+ * Copies src to dst (size bytes, always terminated) with the bytes of such characters, and those
+ * that are no UTF-8, as \xNN, so that foreign text cannot drive a terminal and every
+ * message is text.  Truncates with "...", between two characters.
  */
 void k3_escape(char *dst, size_t size, const char *src);
 

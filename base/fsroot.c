@@ -160,6 +160,11 @@ static int step_down(struct walk_name *w, const char *name, struct k3_err *e)
 	return step_link(w, name, target, e);
 }
 
+static int fail_long_name(const char *name, struct k3_err *e)
+{
+	return k3_fail(e, K3_LIMIT, "%.64s...: a name too long for a file system", name);
+}
+
 /* Makes the components that are still missing. */
 static int make_pending(struct walk_name *w, struct k3_err *e)
 {
@@ -171,10 +176,11 @@ static int make_pending(struct walk_name *w, struct k3_err *e)
 				break;
 	for (; w->pending; w->pending--) {
 		char name[NAME_MAX + 1];
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): real is reserved */
 		size_t n = strcspn(s, "/");
 
 		if (n > NAME_MAX)
-			return k3_fail_sys(e, ENAMETOOLONG, "cannot make directory %.64s", s);
+			return fail_long_name(s, e);
 		memcpy(name, s, n);
 		name[n] = '\0';
 		s += n + (s[n] == '/');
@@ -186,6 +192,7 @@ static int make_pending(struct walk_name *w, struct k3_err *e)
 		if (fd < 0)
 			return k3_fail_sys(e, errno, "cannot open directory %s", name);
 		step_to(w, fd, true);
+		w->root->made++;
 	}
 	return 0;
 }
@@ -199,10 +206,11 @@ static int walk_components(struct walk_name *w, struct k3_err *e)
 
 		s += skip;
 		w->todo_at += skip + n;
+		w->root->steps++;
 		if (!n)
 			return 0;
 		if (n > NAME_MAX)
-			return k3_fail_sys(e, ENAMETOOLONG, "cannot open directory %.64s", s);
+			return fail_long_name(s, e);
 		memcpy(name, s, n);
 		name[n] = '\0';
 		if (!strcmp(name, "."))
@@ -485,12 +493,14 @@ static bool not_here(int errnum)
 	       errnum == ENOTTY || errnum == EBADF || errnum == EPERM;
 }
 
-static int copy_plain(int from, int to, struct k3_err *e)
+/* Copies [at, end) by hand; the file may turn out to end earlier. */
+static int copy_plain(int from, int to, uint64_t at, uint64_t end, struct k3_err *e)
 {
 	K3_AUTO_FREE uint8_t *chunk = k3_xcalloc(1, COPY_CHUNK);
 
-	for (;;) {
-		ssize_t n = read(from, chunk, COPY_CHUNK);
+	while (at < end) {
+		size_t want = end - at < COPY_CHUNK ? (size_t)(end - at) : COPY_CHUNK;
+		ssize_t n = pread(from, chunk, want, (off_t)at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -498,26 +508,57 @@ static int copy_plain(int from, int to, struct k3_err *e)
 			return k3_fail_sys(e, errno, "cannot read");
 		if (!n)
 			return 0;
-		if (k3_write_all(to, chunk, (size_t)n, "the copy", e))
+		if (k3_pwrite_all(to, chunk, (size_t)n, at, "the copy", e))
 			return -1;
+		at += (uint64_t)n;
 	}
+	return 0;
 }
 
-static int copy_data(int from, int to, uint64_t size, bool reflink, struct k3_err *e)
+static int copy_part(int from, int to, uint64_t at, uint64_t end, struct k3_err *e)
 {
-	if (!size || (reflink && ioctl(to, FICLONE, from) == 0))
-		return 0;
-	for (;;) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, SSIZE_MAX & ~4095, 0);
+	off_t in = (off_t)at, out = (off_t)at;
+
+	while ((uint64_t)in < end) {
+		ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(end - (uint64_t)in), 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && !not_here(errno))
 			return k3_fail_sys(e, errno, "cannot copy");
-		/* Both files are where the last successful call left them. */
 		if (n <= 0)
-			return copy_plain(from, to, e);
+			return copy_plain(from, to, (uint64_t)in, end, e);
 	}
+	return 0;
+}
+
+/*
+ * Holes are left out: a sparse file of a few blocks may claim to have gigabytes, and the kernel
+ * writes zeros for those that it is told to copy.
+ */
+static int copy_data(int from, int to, uint64_t size, bool reflink, struct k3_err *e)
+{
+	if (!size || (reflink && ioctl(to, FICLONE, from) == 0))
+		return 0;
+	for (uint64_t at = 0; at < size;) {
+		off_t data = lseek(from, (off_t)at, SEEK_DATA);
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		off_t end = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+
+		/* Where the file system does not know, all is data. */
+		if (end < 0) {
+			data = (off_t)at;
+			end = (off_t)size;
+		}
+		if (copy_part(from, to, (uint64_t)data, (uint64_t)end, e))
+			return -1;
+		at = (uint64_t)end;
+	}
+	if (ftruncate(to, (off_t)size))
+		return k3_fail_sys(e, errno, "cannot set the size");
+	return 0;
 }
 
 static int copy_file(int sdir, const char *sname, int ddir, const char *dname,

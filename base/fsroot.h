@@ -28,6 +28,9 @@ K3_MUST int k3_path_clean(const char *path, struct k3_buf *out, struct k3_err *e
 struct k3_root {
 	int fd;          /* borrowed: the root directory */
 	bool no_openat2; /* use the component walk only; set by itself after ENOSYS */
+	/* Counted up by k3_root_open_dir, for owners that bound the work and what comes of it. */
+	uint64_t steps; /* components walked one by one */
+	uint64_t made;  /* directories made */
 };
 
 /* Where a name led. */
@@ -85,8 +88,8 @@ K3_MUST int k3_walk(int fd, const struct k3_walk_ops *ops, void *arg, struct k3_
 
 /*
  * Makes ddir/dname a copy of the node sdir/sname, which is no directory: content, owner,
- * mode, mtime, xattrs.  reflink: share extents where the file system can.  K3_IO with sys
- * EEXIST when the name is taken.
+ * mode, mtime, xattrs; holes stay holes.  reflink: share extents where the file system can.  K3_IO
+ * with sys EEXIST when the name is taken.
  */
 K3_MUST int k3_copy_node(int sdir, const char *sname, int ddir, const char *dname, bool reflink,
 			 struct k3_err *e);

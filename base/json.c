@@ -143,20 +143,24 @@ static void put(struct k3_jw *w, const char *s, size_t n)
 		w->failed = true;
 }
 
+/* What is no UTF-8 becomes U+FFFD: a document that is not all text is none. */
 static void put_str(struct k3_jw *w, const char *s)
 {
 	put(w, "\"", 1);
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	while (*s) {
+		uint32_t code = 0xfffd;
 		char esc[8];
+		size_t len = k3_utf8(s, &code);
 
-		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
-			put(w, s, 1);
-			continue;
+		if (len && !k3_is_control(code) && code != '"' && code != '\\') {
+			put(w, s, len);
+		} else {
+			int n = snprintf(esc, sizeof(esc),
+					 code == '"' || code == '\\' ? "\\%c" : "\\u%04x", code);
+
+			put(w, esc, (size_t)n);
 		}
-		int n = snprintf(esc, sizeof(esc), c == '"' || c == '\\' ? "\\%c" : "\\u%04x", c);
-
-		put(w, esc, (size_t)n);
+		s += len ? len : 1;
 	}
 	put(w, "\"", 1);
 }

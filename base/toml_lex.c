@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 
+#undef k3_toml_bad
 int k3_toml_bad(const struct k3_toml_lex *l, const char *why)
 {
 	unsigned line = 1;
@@ -14,6 +15,7 @@ int k3_toml_bad(const struct k3_toml_lex *l, const char *why)
 	return k3_fail(l->e, K3_FORMAT, "line %u: %s", line, why);
 }
 
+#undef k3_toml_too_much
 int k3_toml_too_much(const struct k3_toml_lex *l, const char *why)
 {
 	k3_toml_bad(l, why);

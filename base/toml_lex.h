@@ -21,6 +21,8 @@ struct k3_toml_scalar {
 /* K3_FORMAT and K3_LIMIT with the line that l is at. */
 int k3_toml_bad(const struct k3_toml_lex *l, const char *why);
 int k3_toml_too_much(const struct k3_toml_lex *l, const char *why);
+#define k3_toml_bad(...) k3_minus_one(k3_toml_bad(__VA_ARGS__))
+#define k3_toml_too_much(...) k3_minus_one(k3_toml_too_much(__VA_ARGS__))
 /*
  * Begins a text: a copy of s with CRLF as LF, in out[n + 1].  No place of a TOML document may
  * hold a control character other than these and tab, or malformed UTF-8: settling it here

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bolt/balance.h"
 
+#include "bolt/damage.h"
 #include "bolt/node.h"
 #include "bolt/tree.h"
 
@@ -25,7 +26,7 @@ static int merge(struct bolt_txn *t, struct bolt_node *nd, size_t *i, struct k3_
 	struct bolt_node *low = nd->v[left].child, *high = nd->v[right].child;
 
 	if (low->leaf != high->leaf)
-		return k3_fail(e, K3_STORE, "%s: a branch has children of two kinds", t->db->name);
+		return bolt_damaged(e, "%s: a branch has children of two kinds", t->db->name);
 	bolt_node_append(low, high);
 	low->shrunk |= high->shrunk;
 	bolt_node_remove(nd, right);
@@ -68,8 +69,8 @@ int bolt_balance(struct bolt_bucket *b, struct k3_err *e)
 		return -1;
 	for (unsigned level = 0; !b->node->leaf && b->node->n == 1; level++) {
 		if (level == BOLT_DEPTH_MAX)
-			return k3_fail(e, K3_STORE, "%s: more than %u tree levels",
-				       b->txn->db->name, BOLT_DEPTH_MAX);
+			return bolt_damaged(e, "%s: more than %u tree levels", b->txn->db->name,
+					    BOLT_DEPTH_MAX);
 		if (bolt_tree_load_child(b->txn, b->node, 0, (struct bolt_val){ 0 }, e))
 			return -1;
 		b->node = b->node->v[0].child;

@@ -48,9 +48,10 @@ enum bolt_flags {
  *   mode: permission bits for BOLT_CREATE (umask is not applied).
  * A new database is written and fsynced, and so is the directory.  Besides an empty file,
  * BOLT_CREATE accepts what a creation that broke off leaves behind, but no other content.
- * K3_NOTFOUND no such file; K3_BUSY lock held by somebody else; K3_STORE not a bbolt file,
- * no valid meta page, unsupported version or page size; K3_LIMIT more than 256 GiB of
- * 4096-byte pages; K3_IO, K3_NOSPC.
+ * K3_NOTFOUND no such file, or without BOLT_CREATE one of those; K3_BUSY lock held by
+ * somebody else; K3_STORE not a bbolt file, no valid meta page, unsupported version or page
+ * size, shorter than its high-water mark; K3_LIMIT more than 256 GiB of 4096-byte pages;
+ * K3_IO, K3_NOSPC.
  */
 K3_MUST int bolt_open(int dirfd, const char *name, unsigned flags, unsigned mode,
 		      struct bolt_db **out, struct k3_err *e);
@@ -140,6 +141,14 @@ K3_MUST int bolt_next(struct bolt_bucket *b, struct bolt_iter *it, struct bolt_i
 typedef void bolt_report_fn(void *arg, const char *finding);
 K3_MUST int bolt_check(struct bolt_txn *t, bolt_report_fn *report, void *arg, size_t *problems,
 		       struct k3_err *e);
+
+/*
+ * Whether the file may be trusted with new data: K3_STORE with the first thing that
+ * bolt_check() counts.  Reads everything that is in use; no transaction may be open.
+ *   *known: number of the transaction that was found sound before, of the same file, 0 for
+ *   none; if it still is the last one nothing is read.  Set to the last one on success.
+ */
+K3_MUST int bolt_sound(struct bolt_db *db, uint64_t *known, struct k3_err *e);
 
 /* Size figures, for benchmarks, inspection and tests. */
 struct bolt_stat {

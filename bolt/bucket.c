@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "bolt/damage.h"
 #include "bolt/node.h"
 #include "bolt/tree.h"
 #include "bolt/txn.h"
@@ -143,12 +144,11 @@ static int handle_parse(struct bolt_bucket *b, struct bolt_val val, struct k3_er
 		return bolt_page_parse_inline(p + BOLT_BUCKET_HEADER, val.n - BOLT_BUCKET_HEADER,
 					      &b->inline_pg, e);
 	if (b->root < 2 || b->root >= t->meta.high_water)
-		return k3_fail(e, K3_STORE, "root page %" PRIu64 " of %" PRIu64 " pages", b->root,
-			       t->meta.high_water);
+		return bolt_damaged(e, "root page %" PRIu64 " of %" PRIu64 " pages", b->root,
+				    t->meta.high_water);
 	/* A bucket that contains itself would have no end. */
 	if (t->seen[b->root] & BOLT_SEEN_ROOT)
-		return k3_fail(e, K3_STORE, "root page %" PRIu64 " belongs to another bucket",
-			       b->root);
+		return bolt_damaged(e, "root page %" PRIu64 " belongs to another bucket", b->root);
 	t->seen[b->root] |= BOLT_SEEN_ROOT;
 	return 0;
 }
@@ -268,8 +268,8 @@ int bolt_bucket_make(struct bolt_bucket *parent, struct bolt_val name, struct bo
 	    find_bucket(parent, name, &b, &plain, e))
 		return -1;
 	if (plain)
-		return k3_fail(e, K3_STORE, "%s: \"%.*s\" in \"%.*s\" is a plain value, no bucket",
-			       parent->txn->db->name, SHOW(name), SHOW(parent->name));
+		return bolt_damaged(e, "%s: \"%.*s\" in \"%.*s\" is a plain value, no bucket",
+				    parent->txn->db->name, SHOW(name), SHOW(parent->name));
 	if (b) {
 		*out = b;
 		return 0;
@@ -332,8 +332,8 @@ static int not_a_bucket(const struct bolt_bucket *b, const struct bolt_hit *hit,
 {
 	if (!hit->found || !hit->is_bucket)
 		return 0;
-	return k3_fail(e, K3_STORE, "%s: \"%.*s\" in \"%.*s\" is a bucket, no plain value",
-		       b->txn->db->name, SHOW(hit->key), SHOW(b->name));
+	return bolt_damaged(e, "%s: \"%.*s\" in \"%.*s\" is a bucket, no plain value",
+			    b->txn->db->name, SHOW(hit->key), SHOW(b->name));
 }
 
 int bolt_put(struct bolt_bucket *b, struct bolt_val key, struct bolt_val val, struct k3_err *e)

@@ -7,6 +7,8 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "bolt/damage.h"
+#include "bolt/db.h"
 #include "bolt/freelist.h"
 #include "bolt/tree.h"
 
@@ -234,5 +236,38 @@ int bolt_check(struct bolt_txn *t, bolt_report_fn *report, void *arg, size_t *pr
 	}
 	bolt_pageset_release(&reached);
 	bolt_pageset_release(&listed);
+	return r;
+}
+
+void bolt_keep_first(void *arg, const char *problem)
+{
+	struct bolt_first *first = arg;
+
+	if (!first->text[0])
+		snprintf(first->text, sizeof(first->text), "%s", problem);
+}
+
+int bolt_sound(struct bolt_db *db, uint64_t *known, struct k3_err *e)
+{
+	struct bolt_first first = { "" };
+	struct bolt_txn *t;
+	size_t problems = 0;
+	int r;
+
+	if (*known && *known == db->meta.txid)
+		return 0;
+	/* A session makes a handful of commits; none of them may be the first to notice. */
+	if (db->meta.txid > UINT64_MAX / 2)
+		return bolt_damaged(e, "%s: damaged, not changed: %" PRIu64 " transactions",
+				    db->name, db->meta.txid);
+	if (bolt_begin(db, false, &t, e))
+		return -1;
+	/* Lost pages are reported too, but last. */
+	r = bolt_check(t, bolt_keep_first, &first, &problems, e);
+	bolt_abort(t);
+	if (!r && problems)
+		r = bolt_damaged(e, "%s: damaged, not changed: %s", db->name, first.text);
+	if (!r)
+		*known = db->meta.txid;
 	return r;
 }

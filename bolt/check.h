@@ -7,6 +7,12 @@
 #include "bolt/pageset.h"
 #include "bolt/txn.h"
 
+/* A report function that keeps the first problem; text starts empty, arg is the struct. */
+struct bolt_first {
+	char text[K3_ERR_MSG_MAX];
+};
+void bolt_keep_first(void *arg, const char *problem);
+
 /*
  * Visits every page reachable from the state t began with and adds it to *reached; a page
  * that is in there already is a problem.  Returns the number of problems.

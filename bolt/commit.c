@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "bolt/balance.h"
+#include "bolt/damage.h"
 #include "bolt/freelist.h"
 #include "bolt/node.h"
 #include "bolt/tree.h"
@@ -261,6 +262,7 @@ static int write_pages(struct commit *c, struct k3_err *e)
 				buf + used);
 		used += n;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the attribute frees it */
 	return write_at(c, buf, used, first, e);
 }
 
@@ -314,7 +316,7 @@ static int next_meta(const struct commit *c, struct bolt_meta *m, struct k3_err 
 {
 	*m = c->t->meta;
 	if (m->txid >= UINT64_MAX - 2)
-		return k3_fail(e, K3_STORE, "%s: no transaction numbers left", c->db->name);
+		return bolt_damaged(e, "%s: no transaction numbers left", c->db->name);
 	m->txid++;
 	if (m->txid % 2 == c->t->meta.slot)
 		m->txid++;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "bolt/damage.h"
 #include "bolt/txn.h"
 
 #define OPEN_TRIES 8 /* races with somebody who creates, renames or removes the file */
@@ -36,7 +37,7 @@ static int file_size(struct bolt_db *db, struct k3_err *e)
 	if (fstat(db->fd, &st))
 		return k3_fail_sys(e, errno, "cannot get the size");
 	if (!S_ISREG(st.st_mode))
-		return k3_fail(e, K3_STORE, "not a regular file");
+		return bolt_damaged(e, "not a regular file");
 	db->size = (uint64_t)st.st_size;
 	return 0;
 }
@@ -160,19 +161,11 @@ static int unborn(struct bolt_db *db, const uint8_t *image, size_t image_len, bo
 	return 0;
 }
 
-static int create_content(struct bolt_db *db, int dirfd, unsigned mode, uint32_t page_size,
-			  struct k3_err *e)
+static int create_content(struct bolt_db *db, int dirfd, unsigned mode, const uint8_t *image,
+			  size_t len, struct k3_err *e)
 {
 	const struct bolt_port *port = db->port;
-	size_t len = (size_t)BOLT_NEW_PAGES * page_size;
-	K3_AUTO_FREE uint8_t *image = k3_xcalloc(len, 1);
-	bool create;
 
-	bolt_meta_new_image(image, page_size);
-	if (unborn(db, image, len, &create, e))
-		return -1;
-	if (!create)
-		return 0;
 	if (fchmod(db->fd, (mode_t)mode))
 		return k3_fail_sys(e, errno, "cannot set mode %04o", mode);
 	int err = port->write(port->arg, db->fd, image, len, 0);
@@ -189,14 +182,18 @@ static int create_content(struct bolt_db *db, int dirfd, unsigned mode, uint32_t
 static int open_db(struct bolt_db *db, int dirfd, unsigned flags, unsigned mode, uint32_t page_size,
 		   struct k3_err *e)
 {
-	if (open_locked(dirfd, db->name, flags, &db->fd, e))
+	size_t len = (size_t)BOLT_NEW_PAGES * page_size;
+	K3_AUTO_FREE uint8_t *image = k3_xcalloc(len, 1);
+	bool none;
+
+	bolt_meta_new_image(image, page_size);
+	if (open_locked(dirfd, db->name, flags, &db->fd, e) || file_size(db, e) ||
+	    unborn(db, image, len, &none, e))
 		return -1;
-	if (file_size(db, e))
+	if (none && !(flags & BOLT_CREATE))
+		return k3_fail(e, K3_NOTFOUND, "an empty file, no database yet");
+	if (none && create_content(db, dirfd, mode, image, len, e))
 		return -1;
-	if (flags & BOLT_CREATE && create_content(db, dirfd, mode, page_size, e))
-		return -1;
-	if (!db->size)
-		return k3_fail(e, K3_STORE, "empty file");
 	return bolt_meta_load(db->fd, db->size, &db->meta, e);
 }
 

@@ -2,11 +2,10 @@
 #include "bolt/freelist.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "bolt/check.h"
+#include "bolt/damage.h"
 
 #define COUNT_LONG 0xffffu /* the real count is the first element */
 
@@ -16,16 +15,16 @@ static int read_list(struct bolt_txn *t, struct bolt_freelist *fl, struct k3_err
 	struct bolt_page_head head;
 
 	if (id >= t->pages)
-		return k3_fail(e, K3_STORE, "beyond the end of the file");
+		return bolt_damaged(e, "beyond the end of the file");
 	const uint8_t *p = t->db->map + (size_t)id * t->meta.page_size;
 
 	bolt_page_head_read(p, &head);
 	if (head.id != id || head.flags != BOLT_PAGE_FREELIST)
-		return k3_fail(e, K3_STORE, "no freelist (id %" PRIu64 ", flags 0x%x)", head.id,
-			       head.flags);
+		return bolt_damaged(e, "no freelist (id %" PRIu64 ", flags 0x%x)", head.id,
+				    head.flags);
 	if (head.overflow >= t->pages - id)
-		return k3_fail(e, K3_STORE, "its %" PRIu32 " overflow pages pass the end",
-			       head.overflow);
+		return bolt_damaged(e, "its %" PRIu32 " overflow pages pass the end",
+				    head.overflow);
 	uint64_t run = head.overflow + UINT64_C(1);
 	uint64_t room = (run * t->meta.page_size - BOLT_PAGE_HEADER) / 8;
 	uint64_t n = head.count;
@@ -37,7 +36,7 @@ static int read_list(struct bolt_txn *t, struct bolt_freelist *fl, struct k3_err
 		room--;
 	}
 	if (n > room)
-		return k3_fail(e, K3_STORE, "no room for its %" PRIu64 " entries", n);
+		return bolt_damaged(e, "no room for its %" PRIu64 " entries", n);
 	*fl = (struct bolt_freelist){ .page = id, .run = run, .n = n, .ids = ids };
 	return 0;
 }
@@ -57,28 +56,15 @@ uint64_t bolt_freelist_id(const struct bolt_freelist *fl, uint64_t i)
 	return k3_load64le(fl->ids + 8 * i);
 }
 
-struct first_problem {
-	char text[K3_ERR_MSG_MAX];
-};
-
-static void keep_first(void *arg, const char *problem)
-{
-	struct first_problem *first = arg;
-
-	if (!first->text[0])
-		snprintf(first->text, sizeof(first->text), "%s", problem);
-}
-
 static int space_by_walk(struct bolt_space *s, struct bolt_txn *t, const struct bolt_freelist *fl,
 			 struct k3_err *e)
 {
-	struct first_problem first = { "" };
+	struct bolt_first first = { "" };
 
 	for (uint64_t i = 0; i < fl->run; i++)
 		bolt_pageset_add(&s->free, fl->page + i);
-	if (bolt_walk(t, &s->free, keep_first, &first))
-		return k3_fail(e, K3_STORE, "%s: damaged, not changed: %s", t->db->name,
-			       first.text);
+	if (bolt_walk(t, &s->free, bolt_keep_first, &first))
+		return bolt_damaged(e, "%s: damaged, not changed: %s", t->db->name, first.text);
 	/* So far the set holds what is in use. */
 	for (uint64_t i = 0; i <= s->free.n / 64; i++)
 		s->free.words[i] = ~s->free.words[i];
@@ -94,8 +80,7 @@ static int space_by_list(struct bolt_space *s, struct bolt_txn *t, const struct 
 		uint64_t id = bolt_freelist_id(fl, i);
 
 		if (id < 2 || id >= t->meta.high_water)
-			return k3_fail(e, K3_STORE, "%s: freelist names page %" PRIu64, t->db->name,
-				       id);
+			return bolt_damaged(e, "%s: freelist names page %" PRIu64, t->db->name, id);
 		bolt_pageset_add(&s->free, id);
 	}
 	for (uint64_t i = 0; i < fl->run; i++)

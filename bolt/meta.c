@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "bolt/damage.h"
 #include "bolt/page.h"
 
 #define MAGIC 0xED0CDAEDu
@@ -133,19 +134,23 @@ uint64_t bolt_meta_pages_max(const struct bolt_meta *m)
 
 static int check_numbers(const struct bolt_meta *m, uint64_t file_size, struct k3_err *e)
 {
+	/* Before a page is written the file is as long as the state that will have it. */
+	if (m->high_water > file_size / m->page_size)
+		return bolt_damaged(e,
+				    "file of %" PRIu64 " bytes is cut off: it has %" PRIu64
+				    " pages of %" PRIu32 " bytes in use",
+				    file_size, m->high_water, m->page_size);
 	if (m->high_water > bolt_meta_pages_max(m))
 		return k3_fail(e, K3_LIMIT, "%" PRIu64 " pages are more than the limit of %" PRIu64,
 			       m->high_water, bolt_meta_pages_max(m));
 	if (m->root < 2 || m->root >= m->high_water)
-		return k3_fail(e, K3_STORE,
-			       "meta page %u names root page %" PRIu64 " of %" PRIu64 " pages",
-			       m->slot, m->root, m->high_water);
+		return bolt_damaged(e,
+				    "meta page %u names root page %" PRIu64 " of %" PRIu64 " pages",
+				    m->slot, m->root, m->high_water);
 	if (m->freelist != BOLT_NO_FREELIST && (m->freelist < 2 || m->freelist >= m->high_water))
-		return k3_fail(e, K3_STORE,
-			       "meta page %u names freelist page %" PRIu64 " of %" PRIu64 " pages",
-			       m->slot, m->freelist, m->high_water);
-	if (file_size < 2 * (uint64_t)m->page_size)
-		return k3_fail(e, K3_STORE, "file of %" PRIu64 " bytes is cut off", file_size);
+		return bolt_damaged(
+			e, "meta page %u names freelist page %" PRIu64 " of %" PRIu64 " pages",
+			m->slot, m->freelist, m->high_water);
 	return 0;
 }
 
@@ -163,11 +168,11 @@ int bolt_meta_load(int fd, uint64_t file_size, struct bolt_meta *out, struct k3_
 		return -1;
 	}
 	if (v0 == META_VERSION && v1 != META_GOOD)
-		return k3_fail(e, K3_STORE, "unknown bbolt file format version");
+		return bolt_damaged(e, "unknown bbolt file format version");
 	if (v0 == META_PAGE_SIZE && v1 != META_GOOD)
-		return k3_fail(e, K3_STORE, "unsupported page size %u", first.page_size);
+		return bolt_damaged(e, "unsupported page size %u", first.page_size);
 	if (v0 != META_GOOD && v1 != META_GOOD)
-		return k3_fail(e, K3_STORE, "not a bbolt database, or both meta pages are broken");
+		return bolt_damaged(e, "not a bbolt database, or both meta pages are broken");
 	/* A second meta that disagrees about the page size was read from a wrong place. */
 	if (v0 == META_GOOD && v1 == META_GOOD && first.page_size != second.page_size)
 		v1 = META_BAD;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "bolt/damage.h"
 
 /* Field offsets inside an element; `pos` counts from the start of the element itself. */
 enum { LEAF_FLAGS = 0, LEAF_POS = 4, LEAF_KSIZE = 8, LEAF_VSIZE = 12 };
@@ -94,17 +95,17 @@ static int check_element(const struct bolt_page *pg, size_t len, uint32_t i, uin
 	uint32_t flags = pg->leaf ? k3_load32le(el + LEAF_FLAGS) : 0;
 
 	if (pos + ksize + vsize > room)
-		return k3_fail(e, K3_STORE, "element %u lies outside the page", i);
+		return bolt_damaged(e, "element %u lies outside the page", i);
 	if (!ksize || ksize > BOLT_KEY_MAX)
-		return k3_fail(e, K3_STORE, "element %u has a key of %u bytes", i, (unsigned)ksize);
+		return bolt_damaged(e, "element %u has a key of %u bytes", i, (unsigned)ksize);
 	if (flags & ~BOLT_ELEMENT_BUCKET)
-		return k3_fail(e, K3_STORE, "element %u has unknown flags 0x%x", i, flags);
+		return bolt_damaged(e, "element %u has unknown flags 0x%x", i, flags);
 	if (flags == BOLT_ELEMENT_BUCKET && vsize < BOLT_BUCKET_HEADER)
-		return k3_fail(e, K3_STORE, "element %u is a bucket of only %u bytes", i,
-			       (unsigned)vsize);
+		return bolt_damaged(e, "element %u is a bucket of only %u bytes", i,
+				    (unsigned)vsize);
 	*used += ksize + vsize;
 	if (i && bolt_val_cmp(bolt_page_key(pg, i - 1), bolt_page_key(pg, i)) >= 0)
-		return k3_fail(e, K3_STORE, "key %u is not above the one before it", i);
+		return bolt_damaged(e, "key %u is not above the one before it", i);
 	return 0;
 }
 
@@ -113,14 +114,14 @@ int bolt_page_reparse(const uint8_t *p, size_t len, struct bolt_page *out, struc
 	struct bolt_page_head h;
 
 	if (len < BOLT_PAGE_HEADER)
-		return k3_fail(e, K3_STORE, "too short for a page");
+		return bolt_damaged(e, "too short for a page");
 	bolt_page_head_read(p, &h);
 	if (h.flags != BOLT_PAGE_LEAF && h.flags != BOLT_PAGE_BRANCH)
-		return k3_fail(e, K3_STORE, "neither branch nor leaf (flags 0x%x)", h.flags);
+		return bolt_damaged(e, "neither branch nor leaf (flags 0x%x)", h.flags);
 	if (h.count > (len - BOLT_PAGE_HEADER) / BOLT_ELEMENT)
-		return k3_fail(e, K3_STORE, "no room for its %u elements", h.count);
+		return bolt_damaged(e, "no room for its %u elements", h.count);
 	if (h.flags == BOLT_PAGE_BRANCH && !h.count)
-		return k3_fail(e, K3_STORE, "branch without children");
+		return bolt_damaged(e, "branch without children");
 	*out = (struct bolt_page){ .p = p,
 				   .id = h.id,
 				   .n = h.count,
@@ -139,7 +140,7 @@ int bolt_page_parse(const uint8_t *p, size_t len, struct bolt_page *out, struct 
 		if (check_element(out, len, i, &used, e))
 			return -1;
 	if (used > len)
-		return k3_fail(e, K3_STORE, "its elements overlap");
+		return bolt_damaged(e, "its elements overlap");
 	return 0;
 }
 
@@ -148,11 +149,11 @@ int bolt_page_parse_inline(const uint8_t *p, size_t len, struct bolt_page *out, 
 	if (bolt_page_parse(p, len, out, e))
 		return k3_wrap(e, "inline bucket");
 	if (!out->leaf)
-		return k3_fail(e, K3_STORE, "inline bucket: is a branch page");
+		return bolt_damaged(e, "inline bucket: is a branch page");
 	/* bbolt never looks for pages below an inline bucket: it would reuse them. */
 	for (uint32_t i = 0; i < out->n; i++)
 		if (bolt_page_is_bucket(out, i))
-			return k3_fail(e, K3_STORE, "inline bucket: holds a sub-bucket");
+			return bolt_damaged(e, "inline bucket: holds a sub-bucket");
 	out->id = 0;
 	out->overflow = 0;
 	return 0;

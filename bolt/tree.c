@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "bolt/damage.h"
+
 /* A loaded node, or else a page. */
 struct place {
 	struct bolt_node *node;
@@ -59,13 +61,12 @@ int bolt_tree_check_range(const struct bolt_page *pg, struct bolt_val low, struc
 			  struct k3_err *e)
 {
 	if (!pg->n)
-		return k3_fail(e, K3_STORE, "page %" PRIu64 " is empty", pg->id);
+		return bolt_damaged(e, "page %" PRIu64 " is empty", pg->id);
 	if (bolt_val_cmp(bolt_page_key(pg, 0), low) < 0)
-		return k3_fail(e, K3_STORE, "page %" PRIu64 " has a key below its branch key",
-			       pg->id);
+		return bolt_damaged(e, "page %" PRIu64 " has a key below its branch key", pg->id);
 	if (high.n && bolt_val_cmp(bolt_page_key(pg, pg->n - 1), high) >= 0)
-		return k3_fail(e, K3_STORE, "page %" PRIu64 " has a key above the next branch key",
-			       pg->id);
+		return bolt_damaged(e, "page %" PRIu64 " has a key above the next branch key",
+				    pg->id);
 	return 0;
 }
 
@@ -101,8 +102,8 @@ static int child_place(struct bolt_txn *t, const struct place *at, size_t i, str
 
 static int too_deep(const struct bolt_bucket *b, struct k3_err *e)
 {
-	return k3_fail(e, K3_STORE, "%s: bucket \"%.*s\" has more than %u tree levels",
-		       b->txn->db->name, (int)b->name.n, (const char *)b->name.p, BOLT_DEPTH_MAX);
+	return bolt_damaged(e, "%s: bucket \"%.*s\" has more than %u tree levels", b->txn->db->name,
+			    (int)b->name.n, (const char *)b->name.p, BOLT_DEPTH_MAX);
 }
 
 /* The leaf for `key`.  *high is the first key that certainly lies in a later leaf. */

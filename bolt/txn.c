@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "bolt/damage.h"
 #include "bolt/node.h"
 
 #define CHUNK_BYTES (64u << 10)
@@ -71,18 +72,18 @@ static int load_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, str
 	struct bolt_page_head head;
 
 	if (id < 2 || id >= t->meta.high_water)
-		return k3_fail(e, K3_STORE, "not one of the %" PRIu64 " pages in use",
-			       t->meta.high_water);
+		return bolt_damaged(e, "not one of the %" PRIu64 " pages in use",
+				    t->meta.high_water);
 	if (id >= t->pages)
-		return k3_fail(e, K3_STORE, "beyond the end of the file");
+		return bolt_damaged(e, "beyond the end of the file");
 	const uint8_t *p = t->db->map + id * page_size;
 
 	bolt_page_head_read(p, &head);
 	if (head.overflow >= t->pages - id)
-		return k3_fail(e, K3_STORE, "its %" PRIu32 " overflow pages pass the end",
-			       head.overflow);
+		return bolt_damaged(e, "its %" PRIu32 " overflow pages pass the end",
+				    head.overflow);
 	if (head.id != id)
-		return k3_fail(e, K3_STORE, "calls itself page %" PRIu64, head.id);
+		return bolt_damaged(e, "calls itself page %" PRIu64, head.id);
 	size_t len = (size_t)(head.overflow + UINT64_C(1)) * page_size;
 
 	if (t->seen[id] & BOLT_SEEN_VALID)
@@ -109,7 +110,7 @@ static int begin(struct bolt_txn *t, struct k3_err *e)
 		return -1;
 	t->meta = db->meta;
 	if (db->map_len < 2 * (uint64_t)t->meta.page_size)
-		return k3_fail(e, K3_STORE, "%s: was cut off to %zu bytes", db->name, db->map_len);
+		return bolt_damaged(e, "%s: was cut off to %zu bytes", db->name, db->map_len);
 	t->pages = db->map_len / t->meta.page_size;
 	if (t->pages > t->meta.high_water)
 		t->pages = t->meta.high_water;

@@ -149,7 +149,7 @@ static void fill_row(const struct listed *im, struct row *row)
 /* A row for every tagged name; for an image without one a row for its first digest name. */
 static size_t rows_of(const struct listed *im, struct row **rows, size_t n, size_t *cap)
 {
-	const char *fallback = NULL, *tag;
+	const char *fallback = "", *tag;
 	size_t before = n;
 
 	for (size_t i = 0; i < im->names.n; i++) {
@@ -157,7 +157,7 @@ static size_t rows_of(const struct listed *im, struct row **rows, size_t n, size
 		char repo[OCI_REF_MAX];
 
 		if (!split_tag(name, repo, sizeof(repo), &tag)) {
-			if (!fallback || !is_id(name))
+			if (!*fallback || !is_id(name))
 				fallback = name;
 			continue;
 		}
@@ -284,7 +284,6 @@ static int list(const struct cli *c, const char *root, const char *ns, const cha
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
 	const char *root = NULL, *ns = "k8s.io", *format = "table";
-	K3_AUTO_FREE char *default_root = NULL;
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
@@ -320,7 +319,7 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 		k3_fail(&e, K3_USAGE, "--output is table, json or name, not \"%s\"", format);
 		return cli_error(&e);
 	}
-	if (!root)
-		root = default_root = imp_default_root();
-	return list(c, root, ns, format);
+	K3_AUTO_FREE char *where = root ? k3_xstrdup(root) : imp_default_root();
+
+	return list(c, where, ns, format);
 }

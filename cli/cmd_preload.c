@@ -10,11 +10,14 @@
 #include "pipeline/pipeline.h"
 
 #define JSON_MAX (64u << 20) /* of the results: some 100,000 images */
+#define RETRIES_MAX 100u
+#define TIMEOUT_MIN_MS 1000u
+#define TIMEOUT_MAX_MS 86400000u
 
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
-	const char *config_file, *output, *jobs, *chunk_size;
+	const char *config_file, *output, *jobs, *chunk_size, *retries, *timeout;
 	bool plain_http, pin, no_sync, quiet, verbose;
 	struct words lists;
 };
@@ -128,6 +131,41 @@ static int choose_numbers(const struct settings *s, struct pl_opts *o, struct k3
 	return k3_hint(e, "at least 1MiB, or 0 to fetch every layer in one piece");
 }
 
+/* "90", "90s", "500ms", "5m", "1h" in milliseconds. */
+static int parse_timeout(const char *text, unsigned *ms, struct k3_err *e)
+{
+	static const struct {
+		const char *name;
+		unsigned ms;
+	} units[] = { { "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 } };
+	size_t digits = strspn(text, "0123456789");
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < digits && value <= TIMEOUT_MAX_MS; i++)
+		value = 10 * value + (uint64_t)(text[i] - '0');
+	for (size_t i = 0; digits && i < K3_ARRAY_LEN(units); i++) {
+		if (strcmp(text + digits, units[i].name) != 0)
+			continue;
+		if (value * units[i].ms < TIMEOUT_MIN_MS || value * units[i].ms > TIMEOUT_MAX_MS)
+			break;
+		*ms = (unsigned)(value * units[i].ms);
+		return 0;
+	}
+	k3_fail(e, K3_USAGE, "--timeout is a time from 1s to 24h, not \"%s\"", text);
+	return k3_hint(e, "such as 90s, 5m or 1h");
+}
+
+static int choose_limits(const struct settings *s, struct fetch_opts *o, struct k3_err *e)
+{
+	unsigned retries = 0;
+
+	if (s->retries && cli_parse_count("retries", s->retries, 0, RETRIES_MAX, &retries, e))
+		return -1;
+	if (s->retries)
+		o->attempts = retries + 1;
+	return s->timeout ? parse_timeout(s->timeout, &o->timeout_ms, e) : 0;
+}
+
 static int choose_options(const struct settings *s, const struct cli *c, struct pl_opts *o,
 			  struct k3_err *e)
 {
@@ -154,7 +192,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 			       s->snapshots);
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (choose_numbers(s, o, e))
+	if (choose_numbers(s, o, e) || choose_limits(s, &o->fetch, e))
 		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
@@ -336,7 +374,6 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	struct settings s = {
 		.ns = "k8s.io", .snapshots = "flat", .pause = "auto", .output = "text", .pin = true
 	};
-	K3_AUTO_FREE char *root = NULL;
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
@@ -380,6 +417,14 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
 		  "(default): in one piece",
 		  &s.chunk_size },
+		{ "retries", 0, OPT_STR, "N",
+		  "try a request that failed again so often (default:\n4, and 1 while the host is "
+		  "not there at all)",
+		  &s.retries },
+		{ "timeout", 0, OPT_STR, "TIME",
+		  "give up a request that gets nowhere for so long,\nall its tries together "
+		  "(default: 60s)",
+		  &s.timeout },
 		{ "no-sync", 0, OPT_FLAG, NULL,
 		  "do not wait until all is on disk: for machines that\nare thrown away, not for "
 		  "nodes "
@@ -400,8 +445,9 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		cli_help(cmd, about, opts);
 		status = cli_finish(0);
 	} else {
-		if (!s.root)
-			s.root = root = imp_default_root();
+		K3_AUTO_FREE char *root = s.root ? k3_xstrdup(s.root) : imp_default_root();
+
+		s.root = root;
 		status = prepare(&s, &args, c);
 	}
 	words_release(&args);

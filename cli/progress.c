@@ -91,8 +91,12 @@ static void screen_size(struct screen *s)
 
 static void add(struct screen *s, const char *text, size_t n)
 {
-	while (s->len + n > s->cap)
-		s->text = k3_xgrow(s->text, s->cap, &s->cap, 1);
+	if (!n)
+		return;
+	if (!s->text || s->len + n > s->cap) {
+		s->cap = 2 * (s->len + n);
+		s->text = k3_xrealloc(s->text, s->cap, 1);
+	}
 	memcpy(s->text + s->len, text, n);
 	s->len += n;
 }

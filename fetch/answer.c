@@ -88,19 +88,27 @@ int answer_fail(struct fetch_session *s, const struct outcome *o, const char *wh
 
 	find_words(&s->note, http_field(o->head, "Content-Type", 0), secret, words);
 	const char *colon = words[0] ? ": " : "";
+	char later[64] = "";
 
+	if (is_retryable(status))
+		s->retry_after_ms = retry_after_ms(http_field(o->head, "Retry-After", 0),
+						   time(NULL));
+	if (s->retry_after_ms)
+		snprintf(later, sizeof(later), " and is to be asked again in %llu s",
+			 (unsigned long long)(s->retry_after_ms / 1000));
 	if (code == K3_NOTFOUND)
 		return k3_fail(e, code, "%s has no %s (HTTP %u%s%s)", o->origin, what, status,
 			       colon, words);
-	k3_fail(e, code, "%s %s with HTTP %u%s%s", o->origin,
-		code == K3_AUTH ? "refused access" : "answered", status, colon, words);
+	k3_fail(e, code, "%s %s with HTTP %u%s%s%s", o->origin,
+		code == K3_AUTH ? "refused access" : "answered", status, later, colon, words);
 	if (status == 429)
 		k3_hint(e,
 			"the registry limits the rate of downloads: wait, or log in with --creds "
 			"for a higher limit");
+	else if (status >= 500)
+		k3_hint(e, "the registry, or a proxy before it, is in trouble: run it again later");
+	else if (code == K3_PROTO)
+		k3_hint(e, EXCHANGE_HINT_SETUP);
 	e->retry = is_retryable(status);
-	if (e->retry)
-		s->retry_after_ms = retry_after_ms(http_field(o->head, "Retry-After", 0),
-						   time(NULL));
 	return -1;
 }

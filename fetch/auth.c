@@ -106,19 +106,30 @@ int auth_parse_token(const void *json, size_t n, char **token, uint64_t *seconds
 	return 0;
 }
 
+/* What a token service answers, and who that is in the end. */
+struct token_answer {
+	struct k3_buf json;
+	struct outcome o;
+};
+
 static int add_token_data(void *arg, const void *p, size_t n, struct k3_err *e)
 {
-	return k3_buf_add(arg, p, n, e);
+	struct token_answer *a = arg;
+
+	if (n <= a->json.max - a->json.len)
+		return k3_buf_add(&a->json, p, n, e);
+	k3_fail(e, K3_LIMIT, "%s sent more than %zu bytes for a token", a->o.origin, a->json.max);
+	return k3_hint(e, EXCHANGE_HINT_SETUP);
 }
 
-static void wipe_buf(struct k3_buf *b)
+static void token_answer_wipe(struct token_answer *a)
 {
-	if (b->p)
-		explicit_bzero(b->p, b->len);
-	k3_buf_release(b);
+	if (a->json.p)
+		explicit_bzero(a->json.p, a->json.len);
+	k3_buf_release(&a->json);
 }
 
-#define AUTO_WIPED_BUF __attribute__((cleanup(wipe_buf)))
+#define AUTO_TOKEN_ANSWER __attribute__((cleanup(token_answer_wipe)))
 
 /* The scopes of the challenge, or the one we need when it has none; space-separated. */
 static char *scope_text(const struct oci_ref *r, const struct challenge *c)
@@ -162,19 +173,20 @@ static int fail_token(struct fetch_session *s, const struct outcome *o,
 	const char *secret = basic ? basic + strlen("Basic ") : who->identity;
 
 	answer_fail(s, o, "token service", secret, e);
-	if (e->code == K3_NOTFOUND)
+	if (e->code == K3_NOTFOUND) {
 		e->code = K3_PROTO;
+		k3_hint(e, EXCHANGE_HINT_SETUP);
+	}
 	return k3_wrap(e, "token service");
 }
 
 static int request_token(struct fetch_session *s, const struct oci_ref *r,
 			 const struct challenge *c, const struct credential *who,
-			 struct k3_buf *answer, struct k3_err *e)
+			 struct token_answer *answer, struct k3_err *e)
 {
 	K3_AUTO_FREE char *url = NULL;
 	AUTH_AUTO char *form = NULL;
 	AUTH_AUTO char *basic = NULL;
-	struct outcome o;
 
 	if (who->identity) {
 		url = k3_xstrdup(c->realm);
@@ -193,30 +205,38 @@ static int request_token(struct fetch_session *s, const struct oci_ref *r,
 		.arg = answer,
 	};
 
-	if (exchange_run(s, &x, &o, e))
+	if (exchange_run(s, &x, &answer->o, e))
 		return k3_wrap(e, "token service");
-	return o.status == 200 ? 0 : fail_token(s, &o, who, basic, e);
+	return answer->o.status == 200 ? 0 : fail_token(s, &answer->o, who, basic, e);
 }
 
 static int answer_bearer(struct fetch_session *s, const struct oci_ref *r, const char *origin,
 			 const struct challenge *c, const struct credential *who, char **out,
 			 struct k3_err *e)
 {
-	AUTO_WIPED_BUF struct k3_buf answer = K3_BUF(FETCH_TOKEN_MAX);
+	AUTO_TOKEN_ANSWER struct token_answer answer = { .json = K3_BUF(FETCH_TOKEN_MAX) };
 	AUTH_AUTO char *token = NULL;
 	char realm[HTTP_ORIGIN_MAX];
 	uint64_t seconds;
 
-	if (http_url_origin(c->realm, realm, e))
+	if (http_url_origin(c->realm, realm, e)) {
+		k3_hint(e, EXCHANGE_HINT_SETUP);
 		return k3_wrap(e, "token service of %s", origin);
-	if (!exchange_may_lead(s->f, origin, realm))
-		return k3_fail(e, K3_PROTO, "%s wants its token fetched over plain HTTP from %s",
-			       origin, realm);
+	}
+	if (!exchange_may_lead(s->f, origin, realm)) {
+		k3_fail(e, K3_PROTO, "%s wants its token fetched over plain HTTP from %s", origin,
+			realm);
+		return k3_hint(e, EXCHANGE_HINT_SETUP);
+	}
 	if (request_token(s, r, c, who, &answer, e))
 		return -1;
-	if (auth_parse_token(answer.p ? (const void *)answer.p : "", answer.len, &token, &seconds,
-			     e))
+	const struct k3_buf *json = &answer.json;
+
+	if (auth_parse_token(json->p ? (const void *)json->p : "", json->len, &token, &seconds,
+			     e)) {
+		k3_hint(e, EXCHANGE_HINT_SETUP);
 		return k3_wrap(e, "token service %s", realm);
+	}
 	*out = k3_xasprintf("Bearer %s", token);
 	remember(s->f, r->host, r->repo, *out, k3_now_ms() + seconds * 1000 - TOKEN_MARGIN_MS);
 	return 0;

@@ -28,6 +28,10 @@ struct blob {
 	uint64_t end;      /* first byte not wanted */
 	uint64_t promised; /* first byte behind the running answer */
 	uint64_t skip;     /* known bytes at the start of the running answer */
+	uint64_t mark;     /* how far it had come when that last counted as progress */
+	unsigned pieces;   /* ranges answered in shorter pieces since then */
+	bool wrong_range;  /* the running answer is of another range than asked for */
+	bool encoded;      /* the running answer has a Content-Encoding */
 };
 
 static bool take_number(const char **p, uint64_t *out)
@@ -99,7 +103,9 @@ static int check_range(struct blob *b, const struct http_head *h, struct k3_err 
 	const char *text = http_field(h, "Content-Range", 0);
 	struct blob_range r;
 
-	if (!has_range(b) || !text || !blob_range_parse(text, &r) || r.first != b->asked)
+	b->wrong_range = !has_range(b) || !text || !blob_range_parse(text, &r) ||
+			 r.first != b->asked;
+	if (b->wrong_range)
 		return k3_fail(e, K3_PROTO,
 			       "%s: asked for bytes from %llu, got Content-Range \"%s\"",
 			       b->o.origin, (unsigned long long)b->asked, text ? text : "");
@@ -129,12 +135,22 @@ static int take_whole(struct blob *b, const struct http_head *h, struct k3_err *
 	return h->has_length && h->length != b->d->size ? fail_size(b, h->length, e) : 0;
 }
 
+static void hint_bytes(const struct blob *b, struct k3_err *e)
+{
+	if (b->encoded)
+		k3_hint(e, EXCHANGE_HINT_ENCODED);
+	else
+		k3_hint(e, e->code == K3_DIGEST ? EXCHANGE_HINT_BYTES : EXCHANGE_HINT_SETUP);
+}
+
 static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
 {
 	struct blob *b = arg;
 	int rc;
 
 	b->skip = 0;
+	/* Storage that serves what it was given may say so of a layer, whose bytes are right. */
+	b->encoded = exchange_encoded(h);
 	if (request_refuse_html(&b->o, h, e))
 		return -1;
 	if (h->status == 206)
@@ -145,6 +161,8 @@ static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
 		rc = k3_fail(e, K3_PROTO, "%s: HTTP %u instead of a blob", b->o.origin, h->status);
 	if (rc && b->part && !b->part->whole)
 		b->part->refused = true;
+	if (rc)
+		hint_bytes(b, e);
 	return rc;
 }
 
@@ -161,10 +179,12 @@ static int on_data(void *arg, const void *p, size_t n, struct k3_err *e)
 	if (n > b->promised - b->got) {
 		if (b->part && !b->part->whole)
 			b->part->refused = true;
-		return k3_fail(e, b->promised == b->d->size ? K3_DIGEST : K3_PROTO,
-			       "%s: larger than the %llu bytes its %s says", b->o.origin,
-			       (unsigned long long)(b->promised - b->asked),
-			       b->promised == b->d->size ? "descriptor" : "Content-Range");
+		k3_fail(e, b->promised == b->d->size ? K3_DIGEST : K3_PROTO,
+			"%s: larger than the %llu bytes its %s says", b->o.origin,
+			(unsigned long long)(b->promised - b->asked),
+			b->promised == b->d->size ? "descriptor" : "Content-Range");
+		hint_bytes(b, e);
+		return -1;
 	}
 	if (b->fn(b->arg, p, n, e)) {
 		b->fn_failed = true;
@@ -183,6 +203,19 @@ static bool refuses_range(unsigned status)
 	       status == 416 || status == 501;
 }
 
+/* A range that was answered in part is gone on with at once, but not byte by byte. */
+static int count_piece(struct blob *b, struct k3_err *e)
+{
+	if (++b->pieces <= FETCH_SHORT_RANGES_MAX)
+		return 0;
+	if (b->part)
+		b->part->refused = true;
+	k3_fail(e, K3_PROTO, "%s: answers a range in too many pieces: %llu of %llu bytes in %u",
+		b->o.origin, (unsigned long long)(b->got - b->mark),
+		(unsigned long long)(b->end - b->mark), b->pieces);
+	return k3_hint(e, EXCHANGE_HINT_SETUP);
+}
+
 /* One request: 0 = it brought all it promised. */
 static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
 		    const char *path, const char *what, struct k3_err *e)
@@ -191,6 +224,7 @@ static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blo
 
 	b->asked = b->no_range ? 0 : b->got;
 	b->promised = 0;
+	b->wrong_range = false;
 	const struct request q = {
 		.path = path,
 		.what = what,
@@ -207,14 +241,18 @@ static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blo
 		/* a connection that dies behind the last byte has done its work */
 		if (e->code == K3_NET && b->got == b->end)
 			return 0;
-		if (b->asked && !b->part && refuses_range(b->o.status)) {
+		/* One that cannot do ranges well may be able to send the whole. */
+		if (b->asked && !b->part &&
+		    (refuses_range(b->o.status) || (b->wrong_range && e->code == K3_PROTO))) {
 			b->no_range = true;
 			e->retry = true;
 		}
 		return -1;
 	}
-	if (b->got == b->end || (b->got > before && b->got == b->promised))
+	if (b->got == b->end)
 		return 0;
+	if (b->got > before && b->got == b->promised)
+		return count_piece(b, e);
 	k3_fail(e, K3_DIGEST, "%s: ended after %llu of %llu bytes", b->o.origin,
 		(unsigned long long)b->got, (unsigned long long)b->d->size);
 	e->retry = true;
@@ -228,21 +266,33 @@ static bool part_refused(const struct blob *b, const struct k3_err *e)
 	       e->code != K3_CANCELLED;
 }
 
+static void count_progress(struct blob *b, struct retry *again)
+{
+	if (b->got - b->mark < FETCH_PROGRESS_MIN)
+		return;
+	b->mark = b->got;
+	b->pieces = 0;
+	retry_progress(again);
+}
+
 /* Until b->end, which grows to the end of the blob when a part gets the whole. */
 static int fetch_bytes(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
 		       struct k3_err *e)
 {
 	K3_AUTO_FREE char *path = k3_xasprintf("blobs/%s", b->text);
 	K3_AUTO_FREE char *what = k3_xasprintf("blob %s", b->text);
-	struct retry again = { .s = s, .what = what };
+	struct retry again;
 	uint64_t first = b->got;
 
+	if (b->got >= b->end)
+		return 0;
+	if (retry_start(&again, s, r->host, what, e))
+		return -1;
+	b->mark = b->got;
 	while (b->got < b->end) {
-		uint64_t before = b->got;
 		int rc = try_blob(s, r, b, path, what, e);
 
-		if (b->got > before)
-			retry_progress(&again);
+		count_progress(b, &again);
 		if (!rc)
 			continue;
 		bool refused = part_refused(b, e);
@@ -272,8 +322,10 @@ static int verify(struct blob *b, struct k3_err *e)
 	if (oci_digest_eq(&got, &b->d->digest))
 		return 0;
 	oci_digest_format(&got, got_text);
-	return k3_fail(e, K3_DIGEST, "%s%sdigest differs: expected %s, got %s", b->o.origin,
-		       b->o.origin[0] ? ": " : "", b->text, got_text);
+	k3_fail(e, K3_DIGEST, "%s%sdigest differs: expected %s, got %s", b->o.origin,
+		b->o.origin[0] ? ": " : "", b->text, got_text);
+	hint_bytes(b, e);
+	return -1;
 }
 
 static int check_known(const struct oci_desc *d, uint64_t have, struct k3_err *e)

@@ -70,8 +70,8 @@ static char *base64_encode(const char *s, size_t n)
 			v |= p[i + 2];
 		*o++ = digits[v >> 18];
 		*o++ = digits[v >> 12 & 63];
-		*o++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-		*o++ = i + 2 < n ? digits[v & 63] : '=';
+		*o++ = (char)(i + 1 < n ? digits[v >> 6 & 63] : '=');
+		*o++ = (char)(i + 2 < n ? digits[v & 63] : '=');
 	}
 	*o = '\0';
 	return out;
@@ -292,10 +292,9 @@ static int look_into(const char *path, bool named, const char *host, const char 
 	if (out->user || out->identity) {
 		out->source = k3_xstrdup(path);
 	} else if (out->note) {
-		char *whole = k3_xasprintf("%s %s", path, out->note);
+		K3_AUTO_FREE char *note = K3_STEAL(out->note);
 
-		free(out->note);
-		out->note = whole;
+		out->note = k3_xasprintf("%s %s", path, note);
 	}
 	return 0;
 }

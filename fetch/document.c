@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct document {
 	char type[OCI_MEDIA_TEXT_MAX]; /* Content-Type without parameters, or "" */
 	bool has_header_digest;
 	struct oci_digest header_digest; /* Docker-Content-Digest */
+	bool encoded;                    /* it has a Content-Encoding */
 };
 
 static void init(struct document *d, struct fetch_session *s, const struct oci_ref *r,
@@ -62,6 +64,8 @@ static void read_head(struct document *d, const struct http_head *h)
 	const char *type = http_field(h, "Content-Type", 0);
 	const char *digest = http_field(h, "Docker-Content-Digest", 0);
 	struct k3_err ignored;
+
+	d->encoded = exchange_encoded(h);
 	size_t n = type ? strcspn(type, "; \t,") : 0;
 
 	if (n >= sizeof(d->type))
@@ -74,9 +78,11 @@ static void read_head(struct document *d, const struct http_head *h)
 
 static int fail_larger(const struct document *d, struct k3_err *e)
 {
-	if (d->want && d->want->size <= d->raw->max)
-		return k3_fail(e, K3_DIGEST, "%s is larger than the %llu bytes of its descriptor",
-			       d->name, (unsigned long long)d->want->size);
+	if (d->want && d->want->size <= d->raw->max) {
+		k3_fail(e, K3_DIGEST, "%s is larger than the %llu bytes of its descriptor", d->name,
+			(unsigned long long)d->want->size);
+		return k3_hint(e, d->encoded ? EXCHANGE_HINT_ENCODED : EXCHANGE_HINT_BYTES);
+	}
 	return k3_fail(e, K3_LIMIT, "%s is larger than the limit of %zu bytes for a manifest",
 		       d->name, d->raw->max);
 }
@@ -84,6 +90,12 @@ static int fail_larger(const struct document *d, struct k3_err *e)
 static uint64_t most(const struct document *d)
 {
 	return d->want && d->want->size < d->raw->max ? d->want->size : d->raw->max;
+}
+
+static int fail_status(const struct document *d, unsigned status, struct k3_err *e)
+{
+	k3_fail(e, K3_PROTO, "%s: HTTP %u instead of a manifest", d->o.origin, status);
+	return k3_hint(e, EXCHANGE_HINT_SETUP);
 }
 
 static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
@@ -95,8 +107,7 @@ static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
 	if (request_refuse_html(&d->o, h, e))
 		return -1;
 	if (h->status != 200)
-		return k3_fail(e, K3_PROTO, "%s: HTTP %u instead of a manifest", d->o.origin,
-			       h->status);
+		return fail_status(d, h->status, e);
 	return h->has_length && h->length > most(d) ? fail_larger(d, e) : 0;
 }
 
@@ -172,6 +183,15 @@ static int check_kind(const struct document *d, enum oci_media m, const char *te
 	return 0;
 }
 
+/*
+ * The usual text of a known kind: containerd compares case, and what a document writes behind
+ * the type (parameters, any bytes) must not get into a record.
+ */
+static void set_media_name(struct oci_desc *got)
+{
+	snprintf(got->media_text, sizeof(got->media_text), "%s", oci_media_name(got->media));
+}
+
 /* The media type: Content-Type and the document must not contradict each other. */
 static int find_media(const struct document *d, struct oci_desc *got, struct k3_err *e)
 {
@@ -196,7 +216,10 @@ static int find_media(const struct document *d, struct oci_desc *got, struct k3_
 	}
 	if (inside && strlen(inside) < sizeof(got->media_text))
 		memcpy(got->media_text, inside, strlen(inside) + 1);
-	return check_kind(d, got->media, got->media_text, e);
+	if (check_kind(d, got->media, got->media_text, e))
+		return -1;
+	set_media_name(got);
+	return 0;
 }
 
 static int judge(const struct document *d, struct oci_desc *got, struct k3_err *e)
@@ -210,6 +233,16 @@ static int judge(const struct document *d, struct oci_desc *got, struct k3_err *
 	return find_media(d, got, e);
 }
 
+static void hint_wrong(const struct document *d, struct k3_err *e)
+{
+	if (d->encoded)
+		k3_hint(e, EXCHANGE_HINT_ENCODED);
+	else if (e->code == K3_DIGEST)
+		k3_hint(e, EXCHANGE_HINT_BYTES);
+	else if (e->code == K3_PROTO)
+		k3_hint(e, EXCHANGE_HINT_SETUP);
+}
+
 static int get_document(struct document *d, struct oci_desc *got, struct k3_err *e)
 {
 	const struct request q = {
@@ -220,12 +253,17 @@ static int get_document(struct document *d, struct oci_desc *got, struct k3_err 
 		.on_data = on_data,
 		.arg = d,
 	};
-	struct retry again = { .s = d->s, .what = d->name };
+	struct retry again;
 
+	if (retry_start(&again, d->s, d->r->host, d->name, e))
+		return -1;
 	while (request_try(d->s, d->r, &q, &d->o, e))
 		if (retry_wait(&again, e))
 			return -1;
-	return judge(d, got, e) ? k3_wrap(e, "%s", d->o.origin) : 0;
+	if (!judge(d, got, e))
+		return 0;
+	hint_wrong(d, e);
+	return k3_wrap(e, "%s", d->o.origin);
 }
 
 int fetch_document(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *want,
@@ -267,8 +305,10 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 		.on_head = on_resolve_head,
 		.arg = d,
 	};
-	struct retry again = { .s = d->s, .what = d->name };
+	struct retry again;
 
+	if (retry_start(&again, d->s, d->r->host, d->name, e))
+		return -1;
 	for (;;) {
 		int rc = request_try(d->s, d->r, &q, &d->o, e);
 		unsigned status = rc ? 0 : d->o.status;
@@ -288,7 +328,12 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 				  .size = d->o.head->length };
 	memcpy(got->media_text, d->type, sizeof(d->type));
 	*complete = d->has_header_digest && d->o.head->has_length && !is_vague(d->type);
-	return *complete ? check_kind(d, got->media, got->media_text, e) : 0;
+	if (!*complete)
+		return 0;
+	if (check_kind(d, got->media, got->media_text, e))
+		return -1;
+	set_media_name(got);
+	return 0;
 }
 
 int fetch_resolve(struct fetch_session *s, const struct oci_ref *r, struct oci_desc *got,

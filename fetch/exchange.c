@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 
@@ -39,6 +40,13 @@ static bool is_redirect(unsigned status)
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+bool exchange_encoded(const struct http_head *h)
+{
+	const char *encoding = http_field(h, "Content-Encoding", 0);
+
+	return encoding && *encoding && strcasecmp(encoding, "identity") != 0;
+}
+
 bool exchange_may_lead(const struct fetch *f, const char *from, const char *to)
 {
 	return http_origin_is_tls(to) || !http_origin_is_tls(from) || f->o.plain_http ||
@@ -67,10 +75,25 @@ static int next_url(const struct fetch_session *s, const struct exchange *x,
 	return 0;
 }
 
+/* The limit, or what the request has left when that is less. */
+static unsigned at_most(unsigned limit_ms, uint64_t left_ms)
+{
+	return left_ms < limit_ms ? (unsigned)left_ms : limit_ms;
+}
+
 static int run_hop(struct fetch_session *s, const struct exchange *x, const char *url,
 		   struct outcome *o, struct k3_err *e)
 {
 	struct hop hop = { .s = s, .x = x };
+	uint64_t left = UINT64_MAX, now = k3_now_ms();
+
+	if (s->give_up_ms)
+		left = s->give_up_ms > now ? s->give_up_ms - now : 0;
+	if (!left) {
+		k3_fail(e, K3_NET, "no time is left to ask %s", o->origin);
+		e->retry = true;
+		return -1;
+	}
 	const struct http_req rq = {
 		.url = url,
 		.authorization = o->crossed ? NULL : x->authorization,
@@ -79,6 +102,8 @@ static int run_hop(struct fetch_session *s, const struct exchange *x, const char
 		.range_from = x->range_from,
 		.range_to = x->range_to,
 		.head = x->head,
+		.connect_ms = at_most(s->f->o.connect_ms, left),
+		.answer_ms = at_most(s->f->o.stall_ms, left),
 		.on_head = on_head,
 		.on_data = on_data,
 		.arg = &hop,
@@ -87,7 +112,7 @@ static int run_hop(struct fetch_session *s, const struct exchange *x, const char
 	k3_buf_reset(&s->note);
 	int rc = http_run(s->http, &rq, &o->head, e);
 
-	s->unreachable = rc && http_fault(s->http) == HTTP_FAULT_UNREACHABLE;
+	s->fault = http_fault(s->http);
 	return rc;
 }
 
@@ -99,7 +124,7 @@ int exchange_run(struct fetch_session *s, const struct exchange *x, struct outco
 
 	*o = (struct outcome){ 0 };
 	s->retry_after_ms = 0;
-	s->unreachable = false;
+	s->fault = HTTP_FAULT_NONE;
 	if (http_url_origin(url, first, e))
 		return -1;
 	memcpy(o->origin, first, sizeof(first));
@@ -110,14 +135,18 @@ int exchange_run(struct fetch_session *s, const struct exchange *x, struct outco
 			return -1;
 		}
 		o->status = o->head->status;
+		o->answered = true;
 		if (!is_redirect(o->status))
 			return 0;
-		if (next_url(s, x, o, &url, e))
+		if (next_url(s, x, o, &url, e)) {
+			k3_hint(e, EXCHANGE_HINT_SETUP);
 			return k3_wrap(e, "%s", o->origin);
+		}
 		if (http_url_origin(url, o->origin, e))
 			return -1;
 		/* for good: a way back may have been written by the other host */
 		o->crossed |= strcmp(o->origin, first) != 0;
 	}
-	return k3_fail(e, K3_PROTO, "%s: more than %d redirects", first, FETCH_REDIRECTS_MAX);
+	k3_fail(e, K3_PROTO, "%s: more than %d redirects", first, FETCH_REDIRECTS_MAX);
+	return k3_hint(e, EXCHANGE_HINT_SETUP);
 }

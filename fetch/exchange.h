@@ -5,6 +5,16 @@
 
 #include "fetch/session.h"
 
+/* Hints for what the peer does wrong. */
+#define EXCHANGE_HINT_SETUP                                                                        \
+	"the registry, or a proxy before it, is set up wrongly: tell who runs it"
+#define EXCHANGE_HINT_BYTES                                                                        \
+	"the registry's copy is damaged, or something on the way changes it: run it again, or "    \
+	"push "                                                                                    \
+	"the image again"
+#define EXCHANGE_HINT_ENCODED                                                                      \
+	"it came with a Content-Encoding that was not asked for: a proxy on the way compresses it"
+
 struct exchange {
 	const char *url;
 	const char *authorization, *accept, *form; /* or NULL; a form is never redirected */
@@ -19,6 +29,7 @@ struct outcome {
 	const struct http_head *head; /* valid until the session's next exchange */
 	char origin[HTTP_ORIGIN_MAX]; /* who answered in the end */
 	unsigned status;              /* of that answer; 0 = there was none */
+	bool answered;                /* by the origin asked, if only by a redirect */
 	bool crossed;                 /* another origin than the one asked */
 	bool not_tls;                 /* failed because the one asked speaks no TLS */
 };
@@ -29,6 +40,9 @@ struct outcome {
  */
 K3_MUST int exchange_run(struct fetch_session *s, const struct exchange *x, struct outcome *o,
 			 struct k3_err *e);
+
+/* Does the answer claim that its body is not as it was stored? */
+bool exchange_encoded(const struct http_head *h);
 
 /* May somebody at origin `from` send us to `to`?  Not from TLS to plain HTTP. */
 bool exchange_may_lead(const struct fetch *f, const char *from, const char *to);

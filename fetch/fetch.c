@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "fetch/auth.h"
 #include "fetch/credentials.h"
+#include "fetch/hosts.h"
 #include "fetch/session.h"
 
 #define CA_MAX (8u << 20)
@@ -37,9 +38,11 @@ int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e)
 	f->o.auth_file = dup_or_null(o->auth_file);
 	f->o.ca_file = dup_or_null(o->ca_file);
 	f->o.user_agent = k3_xstrdup(o->user_agent ? o->user_agent : "k3simg");
+	f->unreachable_attempts = o->attempts ? o->attempts : FETCH_UNREACHABLE_ATTEMPTS;
 	set_default(&f->o.attempts, FETCH_ATTEMPTS);
-	set_default(&f->o.connect_ms, FETCH_CONNECT_MS);
-	set_default(&f->o.stall_ms, FETCH_STALL_MS);
+	set_default(&f->o.timeout_ms, FETCH_TIMEOUT_MS);
+	set_default(&f->o.connect_ms, f->o.timeout_ms / FETCH_CONNECTS + 1);
+	set_default(&f->o.stall_ms, f->o.timeout_ms / FETCH_STALLS + 1);
 	set_default(&f->o.backoff_ms, FETCH_BACKOFF_MS);
 	set_default(&f->o.backoff_max_ms, FETCH_BACKOFF_MAX_MS);
 	f->ca = K3_BUF(CA_MAX);
@@ -64,11 +67,7 @@ void fetch_free(struct fetch *f)
 		free(t->repo);
 		free(t);
 	}
-	for (struct plain_host *p = f->plain_hosts, *next; p; p = next) {
-		next = p->next;
-		free(p->host);
-		free(p);
-	}
+	hosts_free(f);
 	if (f->o.creds)
 		explicit_bzero((void *)(uintptr_t)f->o.creds, strlen(f->o.creds));
 	free_const(f->o.creds);
@@ -138,8 +137,8 @@ int fetch_session_new(struct fetch *f, struct fetch_session **out, struct k3_err
 	const struct http_opts o = {
 		.user_agent = f->o.user_agent,
 		.cancel = f->o.cancel,
-		.connect_ms = f->o.connect_ms,
 		.stall_ms = f->o.stall_ms,
+		.speed_min = FETCH_SPEED_MIN,
 		.ca = f->ca.len ? &f->ca : NULL,
 		.ca_dir = f->ca_dir,
 		.bundle_first = f->o.ca_file != NULL,

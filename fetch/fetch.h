@@ -27,12 +27,25 @@ struct fetch_opts {
 	const char
 		*auth_file;  /* --authfile; NULL = REGISTRY_AUTH_FILE, then docker's config.json */
 	const char *ca_file; /* PEM bundle to trust besides the system's, or NULL */
-	unsigned attempts;   /* tries of one request; 0 = FETCH_ATTEMPTS */
-	unsigned connect_ms; /* 0 = FETCH_CONNECT_MS */
-	unsigned stall_ms;   /* no byte for this long breaks the transfer; 0 = FETCH_STALL_MS */
+	/*
+	 * Tries of one request since it last got further.  0 = FETCH_ATTEMPTS, but
+	 * FETCH_UNREACHABLE_ATTEMPTS while all we hear is that the host is not there.
+	 */
+	unsigned attempts;
+	/*
+	 * A request that gets no further for this long is given up, whatever has been tried and
+	 * waited for meanwhile, a Retry-After included.  0 = FETCH_TIMEOUT_MS.
+	 */
+	unsigned timeout_ms;
+	/* Limits of one try.  0 = timeout_ms / FETCH_CONNECTS: name, connection and TLS. */
+	unsigned connect_ms;
+	/*
+	 * Breaks a try: no whole header, or no byte of the body for this long, or less than
+	 * FETCH_SPEED_MIN on average.  0 = timeout_ms / FETCH_STALLS.
+	 */
+	unsigned stall_ms;
 	unsigned backoff_ms; /* first pause, doubled each time, with jitter; 0 = FETCH_BACKOFF_MS */
-	unsigned backoff_max_ms; /* also the most of a Retry-After that is obeyed; 0 =
-				    FETCH_BACKOFF_MAX_MS */
+	unsigned backoff_max_ms; /* 0 = FETCH_BACKOFF_MAX_MS */
 	const char *user_agent;  /* NULL = "k3simg" */
 	struct k3_cancel *cancel;
 	/*
@@ -46,10 +59,32 @@ struct fetch_opts {
 };
 
 #define FETCH_ATTEMPTS 5u
-#define FETCH_CONNECT_MS 20000u
-#define FETCH_STALL_MS 30000u
+/*
+ * A run started before the network is up gets a second chance, somebody who mistyped a name does
+ * not wait for it.
+ */
+#define FETCH_UNREACHABLE_ATTEMPTS 2u
+/*
+ * Nobody watches a preload for longer than a minute in which nothing happens.  Half of it, for one
+ * try, leaves time to a proxy that has to fetch the image itself before its first byte.
+ */
+#define FETCH_TIMEOUT_MS 60000u
+#define FETCH_STALLS 2u /* a lost connection gets a second chance within the time limit */
+/* 15 s are four SYN packets: a connection that takes longer is not worth having. */
+#define FETCH_CONNECTS 4u
+/*
+ * Bytes a second.  A line that shares a telephone modem among eight transfers is not slower; a
+ * server that sends a byte now and then, to hold us, is.
+ */
+#define FETCH_SPEED_MIN 512u
 #define FETCH_BACKOFF_MS 500u
 #define FETCH_BACKOFF_MAX_MS 30000u
+/*
+ * Bytes by which a transfer has got further, so that it starts anew with its attempts and its
+ * time: a blob costs at most size / this * attempts requests, however often it breaks.
+ */
+#define FETCH_PROGRESS_MIN (64u << 10)
+#define FETCH_SHORT_RANGES_MAX 64u /* ranges in a row, each shorter than that, from one blob */
 #define FETCH_REDIRECTS_MAX 10
 #define FETCH_TOKEN_MAX (64u << 10) /* bytes of a token answer */
 #define FETCH_TAG_MAX 512           /* host and ETag of an answer */

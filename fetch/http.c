@@ -16,6 +16,8 @@
 #define POLL_MS 100        /* how long a cancelled call may go on */
 #define ISSUER_MAX 160
 #define ISSUER_MS 5000L
+#define HINT_NO_REGISTRY                                                                           \
+	"something that is no registry answers there: a login page, a proxy, or a wrong port?"
 
 struct http {
 	struct http_opts o;
@@ -33,8 +35,11 @@ struct http {
 	/* the running exchange */
 	const struct http_req *rq;
 	uint64_t head_bytes;
-	uint64_t last_ms; /* when the last byte came */
-	bool sent;        /* connected and asked: the stall timer runs */
+	uint64_t asked_ms;  /* connected and asked */
+	uint64_t last_ms;   /* when the last byte of the body came */
+	uint64_t window_ms; /* since when ... */
+	uint64_t window;    /* ... these bytes of the body have come */
+	bool sent;          /* connected and asked: the limits of an answer hold */
 	bool head_done;
 	int stop; /* what a sink returned */
 	struct k3_err stop_err;
@@ -63,7 +68,7 @@ int http_new(const struct http_opts *o, struct http **out, struct k3_err *e)
 
 	h->o = *o;
 	h->bundle = o->bundle_first || (!o->ca_dir && !curl_version_info(CURLVERSION_NOW)->capath);
-	h->head.fields = K3_BUF(2 * HTTP_HEAD_MAX);
+	h->head.fields = K3_BUF((size_t)2 * HTTP_HEAD_MAX);
 	h->multi = curl_multi_init();
 	h->easy = curl_easy_init();
 	if (!h->multi || !h->easy) {
@@ -118,7 +123,7 @@ static size_t stop(struct http *h, int why)
 static size_t end_of_head(struct http *h, size_t n)
 {
 	long status = 0;
-	const char *length;
+	const char *length, *another;
 
 	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status < 200)
@@ -133,9 +138,18 @@ static size_t end_of_head(struct http *h, size_t n)
 		h->head.length = strtoull(length, &end, 10);
 		h->head.has_length = !errno && !*end;
 	}
+	/* whichever we took, somebody on the way may take the other one (RFC 9112, 6.3) */
+	for (unsigned i = 1; length && (another = http_field(&h->head, "Content-Length", i)); i++)
+		if (strcmp(length, another) != 0) {
+			k3_fail(&h->stop_err, K3_PROTO, "%s sent two different Content-Lengths",
+				h->origin);
+			k3_hint(&h->stop_err, HINT_NO_REGISTRY);
+			return stop(h, -1);
+		}
 	int rc = h->rq->on_head ? h->rq->on_head(h->rq->arg, &h->head, &h->stop_err) : 0;
 
-	h->last_ms = k3_now_ms();
+	h->last_ms = h->window_ms = k3_now_ms();
+	h->window = 0;
 	return rc ? stop(h, rc) : n;
 }
 
@@ -147,16 +161,20 @@ static bool has_control(const char *p, size_t n)
 	return false;
 }
 
+static int fail_head_size(const struct http *h, struct k3_err *e)
+{
+	k3_fail(e, K3_LIMIT, "%s sent more than %u bytes of headers", h->origin, HTTP_HEAD_MAX);
+	return k3_hint(e, HINT_NO_REGISTRY);
+}
+
 static size_t header_cb(char *p, size_t size, size_t count, void *arg)
 {
 	struct http *h = arg;
 	size_t n = size * count, len = n;
 
-	h->last_ms = k3_now_ms();
 	h->head_bytes += n; /* with 1xx answers and trailers */
 	if (h->head_bytes > HTTP_HEAD_MAX) {
-		k3_fail(&h->stop_err, K3_LIMIT, "%s sent more than %u bytes of headers", h->origin,
-			HTTP_HEAD_MAX);
+		fail_head_size(h, &h->stop_err);
 		return stop(h, -1);
 	}
 	if (h->head_done)
@@ -168,6 +186,7 @@ static size_t header_cb(char *p, size_t size, size_t count, void *arg)
 	if (has_control(p, len)) {
 		k3_fail(&h->stop_err, K3_PROTO, "%s sent control characters in a header",
 			h->origin);
+		k3_hint(&h->stop_err, HINT_NO_REGISTRY);
 		return stop(h, -1);
 	}
 	if (len > 5 && !memcmp(p, "HTTP/", 5)) {
@@ -185,11 +204,14 @@ static size_t write_cb(char *p, size_t size, size_t count, void *arg)
 	struct http *h = arg;
 	size_t n = size * count;
 	int rc = k3_cancel_check(h->o.cancel, &h->stop_err);
+	uint64_t before = k3_now_ms();
 
 	if (!rc && h->rq->on_data)
 		rc = h->rq->on_data(h->rq->arg, p, n, &h->stop_err);
-	/* read after the sink: its own waiting is not the peer's */
+	/* the sink's own waiting is not the peer's */
 	h->last_ms = k3_now_ms();
+	h->window_ms += h->last_ms - before;
+	h->window += n;
 	return rc ? stop(h, rc) : n;
 }
 
@@ -198,12 +220,51 @@ static int prereq_cb(void *arg, char *ip, char *local, int port, int local_port)
 	struct http *h = arg;
 
 	(void)ip, (void)local, (void)port, (void)local_port;
-	h->last_ms = k3_now_ms();
+	h->asked_ms = k3_now_ms();
 	h->sent = true;
 	return CURL_PREREQFUNC_OK;
 }
 
 /* ---- failures ------------------------------------------------------------------------- */
+
+static int fail_pace(struct http *h, uint64_t ms, struct k3_err *e)
+{
+	double s = (double)ms / 1000;
+
+	h->fault = h->head_bytes ? HTTP_FAULT_OTHER : HTTP_FAULT_SILENT;
+	if (!h->head_done && h->head_bytes)
+		k3_fail(e, K3_NET, "%s sent no whole header in %.3g s", h->origin, s);
+	else if (!h->head_done || k3_now_ms() - h->last_ms > h->o.stall_ms)
+		k3_fail(e, K3_NET, "%s sent nothing for %.3g s", h->origin, s);
+	else
+		k3_fail(e, K3_NET, "%s sent only %llu bytes in %.3g s", h->origin,
+			(unsigned long long)h->window, s);
+	k3_hint(e,
+		"the registry or a proxy on the way hangs: run it again; a longer --timeout waits "
+		"longer");
+	e->retry = true;
+	return -1;
+}
+
+/* A peer must not hold us by silence, nor by a byte or a header field now and then. */
+static int check_pace(struct http *h, struct k3_err *e)
+{
+	uint64_t now = k3_now_ms(), stall = h->o.stall_ms;
+
+	if (!h->sent)
+		return 0;
+	if (!h->head_done)
+		return now - h->asked_ms > h->rq->answer_ms ? fail_pace(h, h->rq->answer_ms, e) : 0;
+	if (now - h->last_ms > stall)
+		return fail_pace(h, stall, e);
+	if (now - h->window_ms <= stall)
+		return 0;
+	if (h->window * 1000 < h->o.speed_min * stall)
+		return fail_pace(h, now - h->window_ms, e);
+	h->window_ms = now;
+	h->window = 0;
+	return 0;
+}
 
 static int drive(struct http *h, CURL *easy, CURLcode *rc, struct k3_err *e)
 {
@@ -223,12 +284,9 @@ static int drive(struct http *h, CURL *easy, CURLcode *rc, struct k3_err *e)
 		ret = k3_cancel_check(h->o.cancel, e);
 		if (ret)
 			break;
-		if (h->sent && k3_now_ms() - h->last_ms > h->o.stall_ms) {
-			ret = k3_fail(e, K3_NET, "%s sent nothing for %u ms", h->origin,
-				      h->o.stall_ms);
-			e->retry = true;
+		ret = check_pace(h, e);
+		if (ret)
 			break;
-		}
 		curl_multi_poll(h->multi, NULL, 0, (int)tick, NULL);
 	}
 	for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));)
@@ -246,7 +304,7 @@ static void set_common(struct http *h, CURL *c, const char *url)
 	/* A resolver that hangs is left behind instead of waited for. */
 	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->reason);
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->o.connect_ms);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->rq->connect_ms);
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (http_origin_is_loopback(h->origin))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
@@ -302,8 +360,10 @@ static int fail_certificate(struct http *h, struct k3_err *e)
 	/* other reasons, such as another name or a date, are no question of trust */
 	if (strstr(reason, "issuer") || strstr(reason, "self-signed") ||
 	    strstr(reason, "self signed"))
-		k3_hint(e, "trust the issuer with --ca-file FILE");
-	return -1;
+		return k3_hint(e, "trust the issuer with --ca-file FILE");
+	return k3_hint(e,
+		       "the certificate is for another name or time: is it the right host, and is "
+		       "this machine's clock right?");
 }
 
 /* Only OpenSSL's text tells a peer without TLS from one that dislikes ours. */
@@ -329,7 +389,9 @@ static int fail_handshake(struct http *h, struct k3_err *e)
 		h->fault = HTTP_FAULT_NOT_TLS; /* some plain servers just hang up */
 	k3_fail(e, K3_NET, "TLS handshake with %s failed: %s", h->origin, h->reason);
 	e->retry = broken;
-	return -1;
+	if (strstr(h->reason, "protocol"))
+		k3_hint(e, "TLS 1.2 or later is needed");
+	return k3_hint(e, "is it a registry with TLS that listens there?");
 }
 
 static void hint_proxy(const struct http *h, struct k3_err *e)
@@ -352,7 +414,7 @@ static int fail_connect(struct http *h, struct k3_err *e)
 	long sys = 0;
 
 	curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &sys);
-	h->fault = sys == ETIMEDOUT ? HTTP_FAULT_OTHER : HTTP_FAULT_UNREACHABLE;
+	h->fault = sys == ETIMEDOUT ? HTTP_FAULT_SILENT : HTTP_FAULT_UNREACHABLE;
 	if (sys)
 		k3_fail_sys(e, (int)sys, "cannot connect to %s", h->origin);
 	else
@@ -360,14 +422,26 @@ static int fail_connect(struct http *h, struct k3_err *e)
 	e->code = K3_NET;
 	e->retry = true;
 	hint_proxy(h, e);
+	return k3_hint(e, "is the registry running, and are its host and port right?");
+}
+
+static int fail_proxy(const struct http *h, long status, struct k3_err *e)
+{
+	k3_fail(e, K3_NET, "the proxy does not connect to %s: HTTP %ld", h->origin, status);
+	e->retry = status >= 500;
+	hint_proxy(h, e);
 	return -1;
 }
 
 static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 {
 	const char *why = h->reason[0] ? h->reason : curl_easy_strerror(rc);
+	long proxy_status = 0;
 
 	h->fault = HTTP_FAULT_OTHER;
+	curl_easy_getinfo(h->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+	if (!h->sent && proxy_status >= 300)
+		return fail_proxy(h, proxy_status, e);
 	switch (rc) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
@@ -375,12 +449,15 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 		k3_fail(e, K3_NET, "cannot find the host of %s: %s", h->origin, why);
 		e->retry = true;
 		hint_proxy(h, e);
-		return -1;
+		return k3_hint(e, "is the name right, and does this machine resolve names "
+				  "(/etc/resolv.conf)?");
 	case CURLE_OPERATION_TIMEDOUT: /* only connecting has such a limit */
+		h->fault = HTTP_FAULT_SILENT;
 		k3_fail(e, K3_NET, "cannot connect to %s: %s", h->origin, why);
 		e->retry = true;
 		hint_proxy(h, e);
-		return -1;
+		return k3_hint(e,
+			       "does a firewall drop the packets? a longer --timeout waits longer");
 	case CURLE_COULDNT_CONNECT:
 		return fail_connect(h, e);
 	case CURLE_PEER_FAILED_VERIFICATION:
@@ -393,10 +470,14 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 	case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: "HTTP/0.9" */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
-		return k3_fail(e, K3_PROTO, "%s does not answer in HTTP: %s", h->origin, why);
+		k3_fail(e, K3_PROTO, "%s does not answer in HTTP: %s", h->origin, why);
+		return k3_hint(e, HINT_NO_REGISTRY);
 	case CURLE_URL_MALFORMAT:
 		return k3_fail(e, K3_PROTO, "bad URL for %s: %s", h->origin, why);
 	case CURLE_OUT_OF_MEMORY:
+		/* also what it makes of a header line that is longer than it takes */
+		if (h->sent && !h->head_done)
+			return fail_head_size(h, e);
 		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
 	default:
 		k3_fail(e, K3_NET, "connection to %s broke: %s", h->origin, why);
@@ -466,6 +547,8 @@ static int build_fields(const struct http_req *rq, struct curl_slist **list, str
 
 	if ((rq->authorization && add_field(list, "Authorization", rq->authorization)) ||
 	    (rq->accept && add_field(list, "Accept", rq->accept)) ||
+	    /* sizes and digests are of the bytes as they are stored */
+	    add_field(list, "Accept-Encoding", "identity") ||
 	    /* not CURLOPT_RANGE, which makes libcurl judge the answer */
 	    (range && add_field(list, "Range", range)))
 		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
@@ -482,7 +565,6 @@ static int perform(struct http *h, struct curl_slist *fields, CURLcode *rc, stru
 	/* Nothing was sent yet. */
 	h->bundle = true;
 	h->reason[0] = '\0';
-	h->last_ms = k3_now_ms();
 	set_request(h, h->rq, fields);
 	return drive(h, h->easy, rc, e);
 }
@@ -505,7 +587,6 @@ int http_run(struct http *h, const struct http_req *rq, const struct http_head *
 	h->sent = h->head_done = false;
 	h->stop = 0;
 	h->reason[0] = '\0';
-	h->last_ms = k3_now_ms();
 	ret = build_fields(rq, &fields, e);
 	if (!ret)
 		ret = perform(h, fields, &rc, e);
@@ -515,7 +596,9 @@ int http_run(struct http *h, const struct http_req *rq, const struct http_head *
 	} else if (!ret && !h->stop && rc != CURLE_OK) {
 		ret = fail_curl(h, rc, e);
 	} else if (!ret && !h->head_done) {
-		ret = k3_fail(e, K3_PROTO, "%s sent no whole header", h->origin);
+		ret = k3_fail(e, K3_NET, "connection to %s broke within the header", h->origin);
+		e->retry = true;
+		h->fault = HTTP_FAULT_OTHER;
 	}
 	curl_easy_reset(h->easy); /* forgets the pointers into *rq */
 	free_fields(fields);

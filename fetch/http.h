@@ -24,6 +24,7 @@
 enum http_fault {
 	HTTP_FAULT_NONE,
 	HTTP_FAULT_UNREACHABLE, /* refused, unroutable or unknown host: known at once */
+	HTTP_FAULT_SILENT,      /* time ran out before the first byte of an answer */
 	HTTP_FAULT_NOT_TLS,     /* the peer does not speak TLS */
 	HTTP_FAULT_OTHER,
 };
@@ -49,15 +50,17 @@ struct http_req {
 	uint64_t range_from;       /* first byte asked for */
 	uint64_t range_to;         /* last byte asked for, 0 = all; both 0 = no Range */
 	bool head;
-	http_head_fn *on_head; /* once, before any data; 0, -1 or HTTP_ENOUGH */
-	http_data_fn *on_data; /* the same */
+	unsigned connect_ms, answer_ms; /* limits: to connect; then for the whole header */
+	http_head_fn *on_head;          /* once, before any data; 0, -1 or HTTP_ENOUGH */
+	http_data_fn *on_data;          /* the same */
 	void *arg;
 };
 
 struct http_opts {
 	const char *user_agent;
 	struct k3_cancel *cancel;
-	unsigned connect_ms, stall_ms;
+	unsigned stall_ms;       /* of the body: no byte, or less than ... */
+	unsigned speed_min;      /* ... this many bytes a second, for so long breaks it */
 	const struct k3_buf *ca; /* PEM instead of the system's bundle, or NULL; shared */
 	const char *ca_dir;      /* instead of the system's directory, or NULL */
 	bool bundle_first;       /* the PEM is likely to be needed: --ca-file is in it */

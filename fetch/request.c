@@ -8,31 +8,9 @@
 #include "base/mem.h"
 #include "fetch/answer.h"
 #include "fetch/auth.h"
+#include "fetch/hosts.h"
 
 #define CHALLENGES_MAX 8
-
-static bool speaks_plain(struct fetch *f, const char *host)
-{
-	if (f->o.plain_http)
-		return true;
-	K3_WITH_MONITOR(f->monitor);
-	for (struct plain_host *p = f->plain_hosts; p; p = p->next)
-		if (!strcmp(p->host, host))
-			return true;
-	return false;
-}
-
-static void remember_plain(struct fetch *f, const char *host)
-{
-	if (speaks_plain(f, host))
-		return;
-	struct plain_host *p = k3_xcalloc(1, sizeof(*p));
-
-	p->host = k3_xstrdup(host);
-	K3_WITH_MONITOR(f->monitor);
-	p->next = f->plain_hosts;
-	f->plain_hosts = p;
-}
 
 static char *make_url(const struct oci_ref *r, const struct request *q, bool plain)
 {
@@ -42,8 +20,8 @@ static char *make_url(const struct oci_ref *r, const struct request *q, bool pla
 	return k3_xasprintf("%s://%s/v2/%s/%s", plain ? "http" : "https", host, r->repo, q->path);
 }
 
-static int run(struct fetch_session *s, const struct request *q, const char *url,
-	       const char *authorization, struct outcome *o, struct k3_err *e)
+static int run(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
+	       const char *url, const char *authorization, struct outcome *o, struct k3_err *e)
 {
 	const struct exchange x = {
 		.url = url,
@@ -57,7 +35,11 @@ static int run(struct fetch_session *s, const struct request *q, const char *url
 		.arg = q->arg,
 	};
 
-	return exchange_run(s, &x, o, e);
+	int rc = exchange_run(s, &x, o, e);
+
+	if (o->answered)
+		hosts_set_heard(s->f, r->host);
+	return rc;
 }
 
 static void read_challenges(const struct http_head *h, struct challenge *c)
@@ -84,7 +66,7 @@ static int authenticate(struct fetch_session *s, const struct oci_ref *r, const 
 		return -1;
 	auth_forget(*authorization);
 	*authorization = fresh;
-	return run(s, q, url, fresh, o, e);
+	return run(s, r, q, url, fresh, o, e);
 }
 
 static int try_url(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
@@ -92,7 +74,7 @@ static int try_url(struct fetch_session *s, const struct oci_ref *r, const struc
 {
 	AUTH_AUTO char *authorization = auth_known(s->f, r);
 
-	if (run(s, q, url, authorization, o, e))
+	if (run(s, r, q, url, authorization, o, e))
 		return -1;
 	if (o->status == 401 && !o->crossed && authenticate(s, r, q, url, &authorization, o, e))
 		return -1;
@@ -109,7 +91,7 @@ static int try_url(struct fetch_session *s, const struct oci_ref *r, const struc
 int request_try(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
 		struct outcome *o, struct k3_err *e)
 {
-	bool plain = speaks_plain(s->f, r->host);
+	bool plain = hosts_plain(s->f, r->host);
 	K3_AUTO_FREE char *url = make_url(r, q, plain);
 	int rc = try_url(s, r, q, url, o, e);
 
@@ -126,7 +108,7 @@ int request_try(struct fetch_session *s, const struct oci_ref *r, const struct r
 		return -1;
 	}
 	if (o->status)
-		remember_plain(s->f, r->host);
+		hosts_set_plain(s->f, r->host);
 	return rc;
 }
 

@@ -3,7 +3,10 @@
 
 #include <string.h>
 
+#include "fetch/hosts.h"
+
 #define RETRY_AFTER_MAX_S 86400u
+#define TRY_LEAST 16 /* part of the time limit that a try has at least */
 
 static uint64_t next_random(struct fetch_session *s)
 {
@@ -25,35 +28,63 @@ static uint64_t pause_ms(const struct retry *r)
 	if (ms > o->backoff_max_ms)
 		ms = o->backoff_max_ms;
 	ms = ms / 2 + next_random(r->s) % (ms / 2 + 1);
-	if (r->s->retry_after_ms > ms)
-		ms = r->s->retry_after_ms;
-	return ms < o->backoff_max_ms ? ms : o->backoff_max_ms;
+	return r->s->retry_after_ms > ms ? r->s->retry_after_ms : ms;
+}
+
+static void begin(struct retry *r)
+{
+	r->failed = 0;
+	r->since_ms = k3_now_ms();
+	r->s->give_up_ms = r->since_ms + r->s->f->o.timeout_ms;
+}
+
+int retry_start(struct retry *r, struct fetch_session *s, const char *host, const char *what,
+		struct k3_err *e)
+{
+	*r = (struct retry){ .s = s, .host = host, .what = what };
+	begin(r);
+	return hosts_check(s->f, host, e);
+}
+
+static int give_up(const struct retry *r, struct k3_err *e)
+{
+	if (r->failed > 1)
+		k3_wrap(e, "gave up after %u attempts", r->failed);
+	if (r->s->retry_after_ms > r->s->f->o.timeout_ms)
+		k3_hint(e, "wait as long as it says, or give it a longer --timeout");
+	k3_hint(e,
+		"the network or the registry is in trouble: run it again, what has come is kept");
+	if (r->s->fault == HTTP_FAULT_SILENT)
+		hosts_give_up(r->s->f, r->host, e);
+	return -1;
 }
 
 int retry_wait(struct retry *r, struct k3_err *e)
 {
-	const struct fetch_opts *o = &r->s->f->o;
-	unsigned most = o->attempts;
+	const struct fetch *f = r->s->f;
 
 	if (!e->retry)
 		return -1;
 	r->failed++;
-	if (!r->s->unreachable)
+	if (r->s->fault != HTTP_FAULT_UNREACHABLE)
 		r->reached = true;
-	if (!r->reached && most > RETRY_UNREACHABLE)
-		most = RETRY_UNREACHABLE;
-	if (r->failed >= most)
-		return most > 1 ? k3_wrap(e, "gave up after %u attempts", most) : -1;
 	uint64_t ms = pause_ms(r);
 
-	if (o->on_retry)
-		o->on_retry(o->on_retry_arg, r->what, r->failed, ms, e);
-	return k3_cancel_sleep(o->cancel, ms, e);
+	/*
+	 * What is told to come back later than we may stay is not asked again before; and a try
+	 * that has next to no time left would tell nothing.
+	 */
+	if (r->failed >= (r->reached ? f->o.attempts : f->unreachable_attempts) ||
+	    k3_now_ms() + ms + f->o.timeout_ms / TRY_LEAST >= r->s->give_up_ms)
+		return give_up(r, e);
+	if (f->o.on_retry)
+		f->o.on_retry(f->o.on_retry_arg, r->what, r->failed, ms, e);
+	return k3_cancel_sleep(f->o.cancel, ms, e);
 }
 
 void retry_progress(struct retry *r)
 {
-	r->failed = 0;
+	begin(r);
 	r->reached = true;
 }
 

@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* When to try again: exponential back-off with jitter, Retry-After, a limit of attempts. */
+/* When to try again: exponential back-off with jitter, Retry-After, limits of attempts and time. */
 #ifndef K3_FETCH_RETRY_H
 #define K3_FETCH_RETRY_H
 
 #include "fetch/session.h"
 
-/*
- * Tries at a host that refuses or is unknown: a run started before the network is up gets
- * a second chance, somebody who mistyped a name does not wait for it.
- */
-#define RETRY_UNREACHABLE 2u
-
 struct retry {
 	struct fetch_session *s;
-	const char *what; /* for on_retry */
-	unsigned failed;  /* tries since the last progress */
-	bool reached;     /* the host has been heard of */
+	const char *host;  /* of the reference */
+	const char *what;  /* for on_retry */
+	unsigned failed;   /* tries since the last progress */
+	uint64_t since_ms; /* when that was */
+	bool reached;      /* more was heard than that the host is not there */
 };
 
+/* Begins a request.  -1 with the error of an earlier one when the host has been given up. */
+K3_MUST int retry_start(struct retry *r, struct fetch_session *s, const char *host,
+			const char *what, struct k3_err *e);
 /* Called after a failed try with its error: 0 = waited, try again; -1 = give up with *e. */
 K3_MUST int retry_wait(struct retry *r, struct k3_err *e);
-/* The transfer got further: it starts anew with its attempts. */
+/* The transfer got further: it starts anew with its attempts and its time. */
 void retry_progress(struct retry *r);
 
 /* Milliseconds of a Retry-After (seconds or date) at the time `now`; 0 when it is neither. */

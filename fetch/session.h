@@ -19,30 +19,29 @@ struct auth_token {
 	uint64_t until_ms; /* monotonic; 0 = for ever */
 };
 
-struct plain_host {
-	struct plain_host *next;
-	char *host;
-};
+struct host; /* fetch/hosts.c */
 
 struct fetch {
 	struct fetch_opts o; /* strings are ours, zeros replaced by the defaults */
-	struct k3_buf ca;    /* --ca-file and the system's bundle; used when not empty */
+	unsigned unreachable_attempts;
+	struct k3_buf ca; /* --ca-file and the system's bundle; used when not empty */
 	bool ca_loaded;
-	const char *ca_dir;             /* SSL_CERT_DIR */
-	struct k3_monitor *monitor;     /* guards all below, and ca */
-	bool started;                   /* libcurl is */
-	struct auth_token *tokens;      /* kept until the end */
-	struct plain_host *plain_hosts; /* loopback registries found to speak no TLS */
+	const char *ca_dir;         /* SSL_CERT_DIR */
+	struct k3_monitor *monitor; /* guards all below, and ca */
+	bool started;               /* libcurl is */
+	struct auth_token *tokens;  /* kept until the end */
+	struct host *hosts;
 };
 
 struct fetch_session {
 	struct fetch *f;
 	struct http *http;
-	struct k3_buf note; /* body of the last answer that was not 2xx */
-	uint64_t random;    /* state of the jitter */
+	struct k3_buf note;  /* body of the last answer that was not 2xx */
+	uint64_t random;     /* state of the jitter */
+	uint64_t give_up_ms; /* monotonic: when the running request is out of time; 0 = never */
 	/* what the last failed try says about trying again */
 	uint64_t retry_after_ms;
-	bool unreachable;
+	enum http_fault fault;
 };
 
 #endif

@@ -243,6 +243,7 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	struct commit c = { .i = i };
 	struct k3_err ignored;
 	struct timespec now;
+	bool stop, retired;
 	int rc;
 
 	if (!i->write || i->committed)
@@ -256,13 +257,17 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	rc = run(&c, e);
 	if (rc)
 		imp_undo(i, &c.dbs, c.plan.trees, c.plan.ntrees);
+	stop = !rc && step(i, IMP_STEP_META_COMMITTED, e);
+	/* What was replaced goes now, or by the journal with the next run. */
+	retired = !rc && !stop && !imp_retire(i, &c.dbs, c.plan.trees, c.plan.ntrees, &ignored);
 	imp_dbs_close(&c.dbs);
 	imp_plan_release(&c.plan);
 	if (rc)
 		return k3_wrap(e, "%s", i->root);
-	if (step(i, IMP_STEP_META_COMMITTED, e))
+	if (stop)
 		return -1;
 	/* If it stays, the next run finds nothing in it to be taken back. */
-	(void)!imp_journal_remove(i, &ignored);
+	if (retired)
+		(void)!imp_journal_remove(i, &ignored);
 	return 0;
 }

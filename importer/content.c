@@ -370,6 +370,8 @@ static int open_complete(struct imp *i, const struct oci_desc *d, int *fd, bool 
 	}
 	*staged = false;
 	imp_blob_path(&d->digest, path);
+	if (imp_distrusts_blob(i, &d->digest))
+		return k3_fail(e, K3_NOTFOUND, "%s is damaged", path);
 	*fd = openat(i->rootfd, path, O_RDONLY | O_CLOEXEC);
 opened:
 	if (*fd >= 0)
@@ -504,7 +506,8 @@ bool imp_blob_file(struct imp *i, const struct oci_desc *d, bool *exists)
 
 	imp_blob_path(&d->digest, path);
 	*exists = !fstatat(i->rootfd, path, &st, AT_SYMLINK_NOFOLLOW);
-	return *exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == d->size;
+	return *exists && S_ISREG(st.st_mode) && (uint64_t)st.st_size == d->size &&
+	       !imp_distrusts_blob(i, &d->digest);
 }
 
 static int digest_cmp(const void *a, const void *b)

@@ -39,6 +39,11 @@ struct imp_staged {
 	bool placed, fresh; /* imp_commit: moved into the store; where no file was */
 };
 
+struct imp_digests {
+	struct oci_digest *v;
+	size_t n, cap;
+};
+
 struct imp_tree {
 	struct imp *owner;
 	struct oci_digest chain;
@@ -47,6 +52,7 @@ struct imp_tree {
 	struct oci_digest parent_chain;
 	int parentfd;           /* until sealed; -1 = no parent */
 	struct snap_tree *snap; /* until sealed */
+	struct snap_compare *compare;
 	struct snap_usage usage;
 	bool sealed, dropped;
 	/* Set by imp_commit. */
@@ -55,6 +61,10 @@ struct imp_tree {
 	char *name;              /* key in metadata.db */
 	char *parent_name;       /* of the parent's record, NULL = none */
 	uint64_t parent_name_id; /* its number */
+	/* The snapshot that this one takes the place of, which goes with the commit. */
+	char *old_name; /* key in metadata.db, NULL = none */
+	uint64_t old_id;
+	bool old_named; /* meta.db names it: the journal can tell whether it was replaced */
 };
 
 struct imp {
@@ -65,6 +75,8 @@ struct imp {
 	int stagefd, blobsfd, treesfd;
 	bool made_root, committed;
 	bool fresh;                 /* no schema in meta.db yet */
+	uint64_t sound_meta;        /* last transaction of meta.db when it was checked */
+	uint64_t sound_native;      /* the same of metadata.db */
 	struct k3_monitor *putting; /* one document at a time */
 	struct k3_monitor *lock;    /* for the lists below */
 	struct imp_staged *staged;
@@ -73,12 +85,18 @@ struct imp {
 	size_t ntrees, trees_cap;
 	struct imp_image **images;
 	size_t nimages, images_cap;
+	/* Set before a run and only read in it. */
+	struct imp_digests bad_blobs, good_blobs, bad_chains;
 	imp_step_fn *step;
 	void *step_arg;
 };
 
 /* Moves a sealed tree into the store, as number t->id. */
 K3_MUST int imp_tree_place(struct imp_tree *t, int snapshots, struct k3_err *e);
+
+bool imp_distrusts_blob(const struct imp *i, const struct oci_digest *d);
+bool imp_vouches_blob(const struct imp *i, const struct oci_digest *d);
+void imp_digests_release(struct imp_digests *set);
 
 /* For tests only. */
 void imp_set_step(struct imp *i, imp_step_fn *fn, void *arg);

@@ -133,6 +133,116 @@ K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, st
 K3_MUST int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *out,
 			      struct k3_err *e);
 
+/* ---- checking -------------------------------------------------------------------------------- */
+
+enum imp_trouble {
+	IMP_DATABASE, /* the file itself, or where containerd will go on numbering */
+	IMP_IMAGE,    /* an image record */
+	IMP_NAME,     /* a name that is missing or leads elsewhere */
+	IMP_BLOB,     /* record or file of a blob */
+	IMP_LABEL,    /* a label that is wrong, or without which containerd's collector deletes */
+	IMP_SNAPSHOT, /* records of a snapshot in either database, or its directory */
+	IMP_TREE,     /* something in a snapshot's tree */
+	IMP_LEFTOVER, /* nobody uses it; does no harm */
+	IMP_NOTE,     /* no damage, but part of the image cannot be judged or is not there */
+};
+
+/* "database", "image", … for JSON. */
+const char *imp_trouble_name(enum imp_trouble kind);
+
+/* One finding.  Everything is borrowed for the length of the call, and text of the store is in
+ * it: escape before it is shown. */
+struct imp_finding {
+	enum imp_trouble kind;
+	const char *path;                /* below the root; for a record "<file>/<buckets…>" */
+	const char *text;                /* what is wrong with it */
+	const struct oci_digest *digest; /* the blob, or the chain ID of the snapshot; or NULL */
+	/* Of a blob: its record is missing or wrong and its file has the right size. */
+	bool unrecorded;
+};
+typedef int imp_finding_fn(void *arg, const struct imp_finding *f, struct k3_err *e);
+
+struct imp_sink {
+	imp_finding_fn *fn; /* -1 ends the check */
+	void *arg;
+};
+
+/* One platform of an image that the store has documents of. */
+struct imp_variant {
+	struct oci_image img;
+	bool unpacked; /* its top snapshot is recorded, or it has no layers */
+	bool wanted;   /* serves the platform asked for */
+};
+
+/* What a check of an image has come across. */
+struct imp_checked {
+	struct imp_variant *variants;
+	size_t n, cap;
+	struct oci_desc *layers; /* each once: layers with a file of the right size, to be hashed */
+	size_t nlayers, layers_cap;
+	bool noted; /* something of it is not there, and need not be */
+};
+void imp_checked_release(struct imp_checked *c);
+
+/* An image: all names of the namespace that have one target. */
+struct imp_names {
+	struct oci_desc target;
+	const char *const *v;
+	size_t n;
+	bool managed; /* by CRI: it, or a preload, has made the other names too */
+};
+
+/*
+ * Calls fn for each image record; one that cannot be read is a finding instead.  -1 of fn ends
+ * the walk.
+ */
+K3_MUST int imp_check_records(struct imp_view *v, imp_record_fn *fn, void *arg,
+			      const struct imp_sink *s, struct k3_err *e);
+/* Both databases page by page; *sound = false when what is in them must not be relied on. */
+K3_MUST int imp_check_databases(struct imp_view *v, const struct imp_sink *s, bool *sound,
+				struct k3_err *e);
+/*
+ * Everything reachable from the image's target that the store has, for whatever platforms those
+ * are: records, labels, files and their sizes, documents hashed and parsed, snapshots in both
+ * databases.  Layers are not read.  `want` decides what must be there: of other platforms parts
+ * may be missing, which is noted.
+ * Fails only when the databases cannot be read.
+ */
+K3_MUST int imp_check_image(struct imp_view *v, const struct imp_names *im,
+			    const struct oci_platform *want, struct imp_checked *out,
+			    const struct imp_sink *s, struct k3_err *e);
+/*
+ * What belongs to no image: directories, files, and records of all namespaces without each
+ * other, numbers given out, what an interrupted preload has left.
+ */
+K3_MUST int imp_check_store(struct imp_view *v, const struct imp_sink *s, struct k3_err *e);
+/* Opens the content store's file of a blob, never one that is staged.  Caller closes.  mt */
+K3_MUST int imp_stored_open(struct imp *i, const struct oci_digest *d, int *fd, struct k3_err *e);
+/* "io.containerd.content.v1.content/blobs/…" and "….native/snapshots/<id>", as new memory. */
+char *imp_blob_name(const struct oci_digest *d);
+char *imp_snapshot_name(uint64_t id);
+/*
+ * Repositories that containerd.io/distribution.source labels of a blob name, as
+ * "<host without port>/<repository>": NULL-terminated, as new memory, each entry too.
+ */
+K3_MUST int imp_view_sources(struct imp_view *v, const struct oci_digest *d, char ***out,
+			     struct k3_err *e);
+
+/* ---- not taking the records' word ------------------------------------------------------------ */
+
+/*
+ * What a check has found to be damaged: from now on it counts as absent, whatever the records
+ * say, and what this run makes instead takes its place in imp_commit.  A replaced blob file is
+ * overwritten by rename; a replaced snapshot gets a new number, whoever stood on the old one
+ * stands on the new one, and the old record and directory go once the new state is committed.
+ * To be called before the run begins: afterwards the sets are read on any thread.
+ */
+void imp_distrust_blob(struct imp *i, const struct oci_digest *d);
+void imp_distrust_chain(struct imp *i, const struct oci_digest *chain);
+bool imp_distrusts_chain(const struct imp *i, const struct oci_digest *chain); /* mt */
+/* The file of this blob has been hashed and is right: it counts as stored without a record. */
+void imp_vouch_blob(struct imp *i, const struct oci_digest *d);
+
 /* ---- blobs ----------------------------------------------------------------------------------- */
 
 /* One blob being staged. */
@@ -209,6 +319,13 @@ bool imp_tree_is_shared(const struct imp_tree *t); /* see unpack_opts.shared; un
 /* Afterwards t holds no descriptors: a run may have thousands of trees.  mt */
 K3_MUST int imp_tree_seal(struct imp_tree *t, struct k3_err *e);
 uint64_t imp_tree_bytes(const struct imp_tree *t); /* after seal: what this tree adds on disk */
+/*
+ * Compares the tree as it is, before it is sealed, with snapshot number id (snap_compare says in
+ * what); fn gets each difference: a path from the top of the tree, unescaped, and a phrase.
+ */
+typedef int imp_differ_fn(void *arg, const char *path, const char *what, struct k3_err *e);
+K3_MUST int imp_tree_compare(struct imp_tree *t, uint64_t id, struct k3_cancel *cancel,
+			     imp_differ_fn *fn, void *arg, struct k3_err *e);
 /* Removes an unneeded or failed tree at once.  mt */
 void imp_tree_drop(struct imp_tree *t);
 

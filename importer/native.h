@@ -15,6 +15,12 @@ K3_MUST int imp_native_reserve(struct bolt_db *db, uint64_t last_id, struct k3_e
 /* Writes the records of published trees, in one transaction. */
 K3_MUST int imp_native_write(struct bolt_db *db, struct imp_tree *const *trees, size_t n,
 			     const uint8_t now[IMP_TIME_LEN], struct k3_err *e);
+/*
+ * Lets whoever stands on `old` stand on the record `now` instead; nothing happens when that one
+ * is not there.
+ */
+K3_MUST int imp_native_relink(struct bolt_txn *t, const char *old, const char *now,
+			      struct k3_err *e);
 /* Removes a record and its link to its parent; absent or of another number is success. */
 K3_MUST int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_err *e);
 

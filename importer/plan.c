@@ -71,6 +71,66 @@ static size_t sort_trees(struct imp *i, struct imp_tree ***out)
 	return n;
 }
 
+/* The key "<our namespace>/<number>/<chain>" of a record that no record of meta.db names. */
+static bool is_name_of(const struct imp *i, struct bolt_val key, const char *chain)
+{
+	size_t ns = strlen(i->ns), n = strlen(chain);
+	const char *p = key.p;
+
+	if (key.n < ns + n + 3 || memcmp(p, i->ns, ns) != 0 || p[ns] != '/' ||
+	    memcmp(p + key.n - n, chain, n) != 0 || p[key.n - n - 1] != '/')
+		return false;
+	for (size_t k = ns + 1; k < key.n - n - 1; k++)
+		if (p[k] < '0' || p[k] > '9')
+			return false;
+	return true;
+}
+
+static int find_unnamed(struct imp_view *v, struct imp_tree *t, const char *chain, struct k3_err *e)
+{
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	bool more = true, found;
+	int kind;
+
+	while (v->backend) {
+		if (bolt_next(v->backend, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			break;
+		if (!item.is_bucket || !is_name_of(v->i, item.key, chain))
+			continue;
+		t->old_name = k3_xstrndup(item.key.p, item.key.n);
+		return imp_native_find(v->backend, item.key, &t->old_id, &kind, &found, e);
+	}
+	return 0;
+}
+
+/* What t takes the place of. */
+static int find_old(struct imp_view *v, struct imp_tree *t, struct k3_err *e)
+{
+	char chain[OCI_DIGEST_TEXT_MAX];
+	struct bolt_bucket *rec = NULL;
+	struct bolt_val name = { 0 };
+	bool found = false;
+	int kind;
+
+	oci_digest_format(&t->chain, chain);
+	if (v->chains && imp_sub(v->chains, BOLT_STR(chain), &rec, e))
+		return -1;
+	if (rec && bolt_get(rec, BOLT_STR("name"), &name, e))
+		return -1;
+	if (!name.n)
+		return imp_distrusts_chain(v->i, &t->chain) ? find_unnamed(v, t, chain, e) : 0;
+	t->old_name = k3_xstrndup(name.p, name.n);
+	t->old_named = true;
+	if (v->backend && imp_native_find(v->backend, name, &t->old_id, &kind, &found, e))
+		return -1;
+	if (!v->backend || !found)
+		t->old_id = 0;
+	return 0;
+}
+
 static void choose(struct imp_plan *p, struct imp_tree *t)
 {
 	t->chosen = true;
@@ -113,7 +173,7 @@ static int choose_branch(struct imp_view *v, struct imp_plan *p, struct imp_tree
 	size_t first = p->ntrees;
 
 	for (struct imp_tree *t = top; t && !t->chosen; t = t->parent) {
-		if (find_parent(v, t, e))
+		if (find_parent(v, t, e) || find_old(v, t, e))
 			return -1;
 		choose(p, t);
 	}
@@ -160,12 +220,19 @@ static int choose_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e
 		struct imp_image *im = v->i->images[k];
 		size_t lowest = im->every_chain || !im->img->nlayers ? 0 : im->img->nlayers - 1;
 
-		for (size_t l = im->img->nlayers; l-- > lowest;)
-			if (choose_chain(v, p, im, &im->img->layers[l].chain_id, &u, e))
+		for (size_t l = im->img->nlayers; l-- > 0;) {
+			const struct oci_digest *chain = &im->img->layers[l].chain_id;
+
+			if ((l >= lowest || imp_distrusts_chain(v->i, chain)) &&
+			    choose_chain(v, p, im, chain, &u, e))
 				return -1;
+		}
 	}
 	return 0;
 }
+
+/* Counting up from here never comes back to 0. */
+#define NUMBERS_MAX (UINT64_MAX / 2)
 
 /* A directory without a record under a number not given out yet: left alone, passed over. */
 static bool is_taken(struct imp *i, uint64_t id)
@@ -201,12 +268,44 @@ static int name_tree(struct imp_view *v, struct imp_plan *p, struct imp_tree *t,
 	return 0;
 }
 
+/* A sequence that fell behind its records is damage, too. */
+static int highest_id(struct imp_view *v, uint64_t *out, struct k3_err *e)
+{
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	bool more = true, found;
+	uint64_t id;
+	int kind;
+
+	while (v->backend) {
+		if (bolt_next(v->backend, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			break;
+		if (!item.is_bucket)
+			continue;
+		if (imp_native_find(v->backend, item.key, &id, &kind, &found, e))
+			return -1;
+		if (found && id > *out)
+			*out = id;
+	}
+	return 0;
+}
+
 static int name_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e)
 {
 	if (!p->ntrees)
 		return 0;
 	p->last_id = v->backend ? bolt_sequence(v->backend) : 0;
+	if (highest_id(v, &p->last_id, e))
+		return -1;
 	p->last_seq = v->chains ? bolt_sequence(v->chains) : 0;
+	if (p->last_id > NUMBERS_MAX || p->last_seq > NUMBERS_MAX) {
+		k3_fail(e, K3_STORE, "no snapshot numbers are left after %" PRIu64 " and %" PRIu64,
+			p->last_id, p->last_seq);
+		return k3_hint(e, "no store comes that far: one of its databases is damaged; "
+				  "restore both from a backup, or begin with a new root");
+	}
 	for (size_t k = 0; k < p->ntrees; k++)
 		if (name_tree(v, p, p->trees[k], e))
 			return -1;

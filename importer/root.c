@@ -158,7 +158,9 @@ static int check_schema(struct imp *i, struct k3_err *e)
 		flock(i->rootfd, LOCK_UN);
 	if (imp_dbs_open(i, IMP_DBS_READ, other ? IMP_PATIENCE_MS : 0, &dbs, e))
 		return -1;
-	if (dbs.meta)
+	/* Before anything is downloaded, and before a journal is acted on. */
+	rc = imp_dbs_match(i, &dbs, e) || (i->write && imp_dbs_sound(i, &dbs, e)) ? -1 : 0;
+	if (!rc && dbs.meta)
 		rc = bolt_begin(dbs.meta, false, &t, e) || imp_schema_read(t, &version, e) ? -1 : 0;
 	bolt_abort(t);
 	imp_dbs_close(&dbs);
@@ -267,6 +269,9 @@ static void remove_staging(struct imp *i, bool keep_partial)
 	if (!keep_partial)
 		(void)!k3_remove_tree(i->stagefd, "blobs", &ignored);
 	unlinkat(i->stagefd, "blobs", AT_REMOVEDIR);
+	/* New databases that a run did not come to place. */
+	unlinkat(i->stagefd, "meta.db", 0);
+	unlinkat(i->stagefd, "metadata.db", 0);
 	if (unlinkat(i->rootfd, IMP_STAGE_DIR, AT_REMOVEDIR) == 0 && i->made_root)
 		rmdir(i->root); /* fails as it should when something came in */
 }
@@ -327,6 +332,7 @@ void imp_close(struct imp *i, bool keep_partial)
 		imp_tree_drop(i->trees[k]);
 		free(i->trees[k]->name);
 		free(i->trees[k]->parent_name);
+		free(i->trees[k]->old_name);
 		free(i->trees[k]);
 	}
 	remove_staging(i, keep_partial && !i->committed);
@@ -341,6 +347,9 @@ void imp_close(struct imp *i, bool keep_partial)
 	free(i->trees);
 	free(i->staged);
 	free(i->images);
+	imp_digests_release(&i->bad_blobs);
+	imp_digests_release(&i->good_blobs);
+	imp_digests_release(&i->bad_chains);
 	free(i->root);
 	free(i->ns);
 	free(i);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "importer/schema.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -24,6 +27,29 @@ static int busy(struct imp *i, struct k3_err *e)
 			  "(k3s: systemctl stop k3s, or k3s-agent)");
 }
 
+/*
+ * A new database gets its name when it is complete: a run that is cut off leaves none, instead
+ * of one that neither containerd nor the next run can open.
+ */
+static int make_one(struct imp *i, int dir, const char *name, unsigned mode, struct k3_err *e)
+{
+	struct bolt_db *db;
+
+	if (i->stagefd < 0 || !faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW))
+		return 0;
+	if (k3_remove_tree(i->stagefd, name, e) ||
+	    bolt_open(i->stagefd, name, BOLT_WRITE | BOLT_CREATE, mode, &db, e))
+		return -1;
+	bolt_close(db);
+	if (k3_rename_new(i->stagefd, name, dir, name, e)) {
+		bool made = e->sys == EEXIST; /* by a containerd that was started just now */
+
+		unlinkat(i->stagefd, name, 0);
+		return made ? 0 : -1;
+	}
+	return k3_fsync(dir, name, e);
+}
+
 /* A missing file or directory leaves *out = NULL. */
 static int open_one(struct imp *i, const char *dir, const char *name, unsigned flags, unsigned mode,
 		    struct bolt_db **out, struct k3_err *e)
@@ -32,7 +58,9 @@ static int open_one(struct imp *i, const char *dir, const char *name, unsigned f
 	struct k3_err why = { 0 };
 
 	*out = NULL;
-	if (!k3_open_dir(i->rootfd, dir, &fd, &why) && !bolt_open(fd, name, flags, mode, out, &why))
+	if (!k3_open_dir(i->rootfd, dir, &fd, &why) &&
+	    !(flags & BOLT_CREATE && make_one(i, fd, name, mode, &why)) &&
+	    !bolt_open(fd, name, flags, mode, out, &why))
 		return 0;
 	if (why.code == K3_NOTFOUND)
 		return 0;
@@ -61,8 +89,12 @@ int imp_dbs_open(struct imp *i, enum imp_dbs_mode mode, unsigned patience_ms, st
 	for (uint64_t end = k3_now_ms() + patience_ms;;) {
 		struct k3_err why = { 0 };
 
-		if (!open_both(i, mode, out, &why))
-			return 0;
+		if (!open_both(i, mode, out, &why)) {
+			if (mode == IMP_DBS_READ || !imp_dbs_sound(i, out, e))
+				return 0;
+			imp_dbs_close(out);
+			return -1;
+		}
 		if (why.code != K3_BUSY) {
 			*e = why;
 			return -1;
@@ -81,6 +113,129 @@ void imp_dbs_close(struct imp_dbs *d)
 	*d = (struct imp_dbs){ NULL, NULL };
 }
 
+/* ---- before anything is written ------------------------------------------------------------- */
+
+static int unknown_layout(struct bolt_val key, struct k3_err *e)
+{
+	k3_fail(e, K3_STORE, "the layout is unknown: there is an entry \"%.*s\"", (int)key.n,
+		(const char *)key.p);
+	return k3_hint(e, "use a newer k3simg if a newer containerd has written it; else restore "
+			  "it from a backup, or begin with a new root");
+}
+
+/* Fails on an entry of b that is none of these buckets. */
+static int only(struct bolt_bucket *b, const char *const *names, size_t n, struct k3_err *e)
+{
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	bool more = true;
+
+	for (;;) {
+		bool known = false;
+
+		if (bolt_next(b, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			return 0;
+		for (size_t k = 0; k < n; k++)
+			known = known || imp_val_eq(item.key, BOLT_STR(names[k]));
+		if (!known || !item.is_bucket)
+			return unknown_layout(item.key, e);
+	}
+}
+
+/* containerd 1.7 keeps sandboxes beside v1, but never without it. */
+static int meta_layout(struct bolt_txn *t, struct k3_err *e)
+{
+	struct bolt_bucket *v1;
+	int64_t version;
+
+	if (imp_sub(bolt_root(t), BOLT_STR("v1"), &v1, e))
+		return -1;
+	return v1 ? imp_schema_read(t, &version, e) : only(bolt_root(t), NULL, 0, e);
+}
+
+/* There is no version in this file. */
+static int native_layout(struct bolt_txn *t, struct k3_err *e)
+{
+	static const char *const top[] = { "v1" }, *const below[] = { "parents", "snapshots" };
+	struct bolt_bucket *v1;
+
+	if (only(bolt_root(t), top, K3_ARRAY_LEN(top), e) ||
+	    imp_sub(bolt_root(t), BOLT_STR("v1"), &v1, e))
+		return -1;
+	return v1 ? only(v1, below, K3_ARRAY_LEN(below), e) : 0;
+}
+
+static int sound(struct bolt_db *db, uint64_t *known,
+		 int (*layout)(struct bolt_txn *t, struct k3_err *e), struct k3_err *e)
+{
+	uint64_t last = *known;
+	struct bolt_txn *t;
+	int rc;
+
+	if (bolt_sound(db, &last, e))
+		return -1;
+	if (last == *known)
+		return 0;
+	if (bolt_begin(db, false, &t, e))
+		return -1;
+	rc = layout(t, e);
+	bolt_abort(t);
+	if (!rc)
+		*known = last;
+	return rc;
+}
+
+int imp_dbs_sound(struct imp *i, const struct imp_dbs *d, struct k3_err *e)
+{
+	if (d->meta && sound(d->meta, &i->sound_meta, meta_layout, e))
+		return -1;
+	if (d->native && sound(d->native, &i->sound_native, native_layout, e))
+		return -1;
+	return 0;
+}
+
+/* `name` exists and was not opened: fails if the other file has something in that bucket. */
+static int match(struct imp *i, const char *name, struct bolt_db *other,
+		 const struct bolt_val *names, size_t n, struct k3_err *e)
+{
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	struct bolt_bucket *b;
+	struct bolt_txn *t;
+	struct stat st;
+	bool more = false;
+	int rc;
+
+	if (!other || fstatat(i->rootfd, name, &st, 0))
+		return 0;
+	if (bolt_begin(other, false, &t, e))
+		return -1;
+	rc = bolt_bucket_path(t, names, n, &b, e) || (b && bolt_next(b, &it, &item, &more, e));
+	bolt_abort(t);
+	if (rc || !more)
+		return rc ? -1 : 0;
+	k3_fail(e, K3_STORE, "%s is an empty file, but there are snapshots: it was cut off", name);
+	return k3_hint(e, "restore it from a backup, or begin with a new root");
+}
+
+int imp_dbs_match(struct imp *i, const struct imp_dbs *d, struct k3_err *e)
+{
+	const struct bolt_val v1 = BOLT_STR("v1"), snapshots = BOLT_STR("snapshots");
+	const struct bolt_val in_native[] = { v1, snapshots };
+	const struct bolt_val in_meta[] = { v1, BOLT_STR(i->ns), snapshots,
+					    BOLT_STR(IMP_SNAPSHOTTER) };
+
+	if (!d->meta)
+		return match(i, IMP_META_DIR "/meta.db", d->native, in_native,
+			     K3_ARRAY_LEN(in_native), e);
+	if (!d->native)
+		return match(i, IMP_NATIVE_DIR "/metadata.db", d->meta, in_meta,
+			     K3_ARRAY_LEN(in_meta), e);
+	return 0;
+}
+
 /* ---- version -------------------------------------------------------------------------------- */
 
 int imp_schema_read(struct bolt_txn *meta, int64_t *version, struct k3_err *e)
@@ -95,8 +250,13 @@ int imp_schema_read(struct bolt_txn *meta, int64_t *version, struct k3_err *e)
 		return 0;
 	if (bolt_get(v1, BOLT_STR("version"), &val, e))
 		return -1;
-	if (imp_get_varint(val, version) && *version >= IMP_SCHEMA_MIN &&
-	    *version <= IMP_SCHEMA_MAX)
+	if (!val.p || !imp_get_varint(val, version) || *version < 0) {
+		k3_fail(e, K3_STORE, "meta.db has no schema version%s",
+			val.p ? ", but something else in its place" : "");
+		return k3_hint(e, "start containerd once: it takes such a database for an old one, "
+				  "or refuses it");
+	}
+	if (*version >= IMP_SCHEMA_MIN && *version <= IMP_SCHEMA_MAX)
 		return 0;
 	k3_fail(e, K3_STORE, "meta.db has schema version %" PRId64 ", this program knows %d and %d",
 		*version, IMP_SCHEMA_MIN, IMP_SCHEMA_MAX);

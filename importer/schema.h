@@ -42,6 +42,17 @@ enum imp_dbs_mode {
 K3_MUST int imp_dbs_open(struct imp *i, enum imp_dbs_mode mode, unsigned patience_ms,
 			 struct imp_dbs *out, struct k3_err *e);
 void imp_dbs_close(struct imp_dbs *d);
+/*
+ * A database that broke off while it was made is as good as none, but not when the other one has
+ * records: then it was cut off.  K3_STORE.
+ */
+K3_MUST int imp_dbs_match(struct imp *i, const struct imp_dbs *d, struct k3_err *e);
+/*
+ * Whether both files may be written to: nothing in them is damaged, and nothing is there that
+ * this program does not know where it would write.  K3_STORE.  Reads all of both, but a state
+ * that it has seen before only once.  imp_dbs_open() does this unless it is to read.
+ */
+K3_MUST int imp_dbs_sound(struct imp *i, const struct imp_dbs *d, struct k3_err *e);
 
 /* *version = 0 when there is no schema yet.  K3_STORE on one that we do not know. */
 K3_MUST int imp_schema_read(struct bolt_txn *meta, int64_t *version, struct k3_err *e);

@@ -131,6 +131,21 @@ int imp_tree_seal(struct imp_tree *t, struct k3_err *e)
 	return 0;
 }
 
+int imp_tree_compare(struct imp_tree *t, uint64_t id, struct k3_cancel *cancel, imp_differ_fn *fn,
+		     void *arg, struct k3_err *e)
+{
+	char path[IMP_PATH_MAX];
+	K3_AUTO_FD int fd = -1;
+
+	imp_snapshot_path(id, path);
+	if (!t->compare)
+		t->compare = snap_compare_new();
+	if (k3_open_dir(t->owner->rootfd, path, &fd, e) ||
+	    snap_compare(t->compare, imp_tree_rootfd(t), fd, cancel, fn, arg, e))
+		return k3_wrap(e, "comparison with %s", path);
+	return 0;
+}
+
 uint64_t imp_tree_bytes(const struct imp_tree *t)
 {
 	return t->usage.bytes;
@@ -157,6 +172,8 @@ void imp_tree_drop(struct imp_tree *t)
 		return;
 	snap_free(t->snap);
 	t->snap = NULL;
+	snap_compare_free(t->compare);
+	t->compare = NULL;
 	k3_closep(&t->parentfd);
 	sealed_name(t, name);
 	if (t->sealed && !t->dropped && !t->published)

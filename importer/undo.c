@@ -23,6 +23,7 @@
 struct entry {
 	uint64_t id;
 	const char *key; /* in metadata.db: "<ns>/<n>/<chain ID>" */
+	char *now;       /* what meta.db names in its place, or NULL */
 	bool keep;
 };
 
@@ -33,6 +34,8 @@ struct entries {
 
 static void entries_release(struct entries *es)
 {
+	for (size_t k = 0; k < es->n; k++)
+		free(es->v[k].now);
 	free(es->v);
 }
 
@@ -41,7 +44,7 @@ static void entries_release(struct entries *es)
 static void entries_add(struct entries *es, uint64_t id, const char *key)
 {
 	es->v = k3_xgrow(es->v, es->n, &es->cap, sizeof(*es->v));
-	es->v[es->n++] = (struct entry){ id, key, false };
+	es->v[es->n++] = (struct entry){ .id = id, .key = key };
 }
 
 /* ---- journal ------------------------------------------------------------------------------ */
@@ -51,9 +54,14 @@ int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n, st
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(JOURNAL_MAX);
 	K3_AUTO_FD int fd = -1;
 
-	for (size_t k = 0; k < n; k++)
-		if (k3_buf_addf(&text, e, "%" PRIu64 " %s\n", trees[k]->id, trees[k]->name))
+	for (size_t k = 0; k < n; k++) {
+		const struct imp_tree *t = trees[k];
+
+		if (k3_buf_addf(&text, e, "%" PRIu64 " %s\n", t->id, t->name) ||
+		    (t->old_named && t->old_id &&
+		     k3_buf_addf(&text, e, "%" PRIu64 " %s\n", t->old_id, t->old_name)))
 			return k3_wrap(e, "journal");
+	}
 	fd = openat(i->stagefd, JOURNAL_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return k3_fail_sys(e, errno, "cannot make the journal");
@@ -90,8 +98,12 @@ static void parse(char *text, struct entries *es)
 
 /* ---- what to keep --------------------------------------------------------------------------- */
 
-/* Whether meta.db has the snapshot: then the commit had gone through. */
-static int is_known(struct bolt_txn *meta, const char *key, bool *known, struct k3_err *e)
+/*
+ * Whether meta.db has the snapshot: a new one then went through, an old one was not replaced.
+ * Else *now is what it names in its place, as new memory, or NULL.
+ */
+static int is_known(struct bolt_txn *meta, const char *key, bool *known, char **now,
+		    struct k3_err *e)
 {
 	const char *slash = strchr(key, '/');
 	const char *chain = slash ? strchr(slash + 1, '/') : NULL;
@@ -116,6 +128,8 @@ static int is_known(struct bolt_txn *meta, const char *key, bool *known, struct 
 	if (bolt_get(rec, BOLT_STR("name"), &name, e))
 		return -1;
 	*known = name.p && imp_val_eq(name, BOLT_STR(key));
+	if (!*known && name.n)
+		*now = k3_xstrndup(name.p, name.n);
 	return 0;
 }
 
@@ -127,7 +141,7 @@ static int keep_known(struct bolt_db *meta, struct entries *es, struct k3_err *e
 	if (bolt_begin(meta, false, &t, e))
 		return -1;
 	for (size_t k = 0; !rc && k < es->n; k++)
-		rc = is_known(t, es->v[k].key, &es->v[k].keep, e);
+		rc = is_known(t, es->v[k].key, &es->v[k].keep, &es->v[k].now, e);
 	bolt_abort(t);
 	return rc;
 }
@@ -174,11 +188,15 @@ static int drop_records(struct bolt_db *native, struct entries *es, struct k3_er
 		return -1;
 	}
 	/* Children come behind their parents. */
-	for (size_t k = es->n; k-- > 0;)
-		if (!es->v[k].keep && imp_native_drop(t, es->v[k].id, es->v[k].key, e)) {
+	for (size_t k = es->n; k-- > 0;) {
+		const struct entry *en = &es->v[k];
+
+		if (!en->keep && ((en->now && imp_native_relink(t, en->key, en->now, e)) ||
+				  imp_native_drop(t, en->id, en->key, e))) {
 			bolt_abort(t);
 			return -1;
 		}
+	}
 	return bolt_commit(t, e);
 }
 
@@ -189,7 +207,7 @@ static int move_directories(struct imp *i, const struct entries *es, struct k3_e
 	for (size_t k = 0; k < es->n; k++) {
 		char from[IMP_PATH_MAX], to[64];
 
-		if (es->v[k].keep)
+		if (es->v[k].keep || !es->v[k].id)
 			continue;
 		imp_snapshot_path(es->v[k].id, from);
 		snprintf(to, sizeof(to), "trees/undo-%" PRIu64, es->v[k].id);
@@ -237,6 +255,20 @@ int imp_recover(struct imp *i, struct k3_err *e)
 	return imp_journal_remove(i, e);
 }
 
+int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n,
+	       struct k3_err *e)
+{
+	AUTO_ENTRIES struct entries es = { 0 };
+
+	for (size_t k = 0; k < n; k++) {
+		if (!trees[k]->old_name)
+			continue;
+		entries_add(&es, trees[k]->old_id, trees[k]->old_name);
+		es.v[es.n - 1].now = k3_xstrdup(trees[k]->name);
+	}
+	return es.n ? take_back(i, d, &es, e) : 0;
+}
+
 void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n)
 {
 	AUTO_ENTRIES struct entries es = { 0 };
@@ -245,6 +277,13 @@ void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *tr
 	for (size_t k = 0; k < n; k++)
 		if (trees[k]->published)
 			entries_add(&es, trees[k]->id, trees[k]->name);
+	/*
+	 * A disk that took the last write to meta.db, failed to flush it and failed to take it
+	 * back leaves a file that may be in the new state: nothing goes that it may refer to, and
+	 * the next run looks by the journal.
+	 */
+	if (keep_known(d->meta, &es, &ignored))
+		return;
 	/* When this fails the journal stays, and the next run tries again. */
 	if (!es.n || !take_back(i, d, &es, &ignored))
 		(void)!imp_journal_remove(i, &ignored);

@@ -9,9 +9,9 @@
 #define IMP_PATIENCE_MS 5000
 
 /*
- * The journal names the snapshots (number and key) that a commit is going to publish.  It is
- * written when their numbers are reserved, so whatever bears them is ours, and removed when
- * the commit has ended either way.
+ * The journal names the snapshots (number and key) that a commit is going to publish, and those
+ * that these will replace.  It is written when their numbers are reserved, so whatever bears
+ * them is ours or on its way out, and removed when the commit has ended either way.
  */
 K3_MUST int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n,
 			      struct k3_err *e);
@@ -21,6 +21,13 @@ K3_MUST int imp_journal_remove(struct imp *i, struct k3_err *e);
  * their directories by way of the staging directory.  Takes the database locks.
  */
 K3_MUST int imp_recover(struct imp *i, struct k3_err *e);
+
+/*
+ * Takes away the snapshots that the published ones have replaced, once meta.db names the new
+ * ones: who stood on them stands on these.  When this fails the journal must stay.
+ */
+K3_MUST int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees,
+		       size_t n, struct k3_err *e);
 
 /* Moves placed blobs without a record and published trees back to staging.  Best effort,
  * under the locks of d; native records are removed first. */

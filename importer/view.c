@@ -93,6 +93,17 @@ static int text_field(struct bolt_bucket *b, const char *key, char *out, size_t 
 	return 0;
 }
 
+/* A file may be whole and what is in it not. */
+static int broken_record(struct k3_err *e, const char *ns, const char *name)
+{
+	k3_wrap(e, "image record %s", name);
+	return e->code == K3_STORE ? k3_hint(e,
+					     "start containerd, remove the image (ctr -n %s "
+					     "images rm NAME) and stop it again",
+					     ns)
+				   : -1;
+}
+
 static int read_target(struct bolt_bucket *image, struct oci_desc *out, struct k3_err *e)
 {
 	char digest[OCI_DIGEST_TEXT_MAX + 1];
@@ -113,8 +124,10 @@ static int read_target(struct bolt_bucket *image, struct oci_desc *out, struct k
 		return k3_fail(e, K3_STORE, "the record has no size");
 	out->size = (uint64_t)size;
 	out->media = oci_media_parse(out->media_text);
-	if (oci_digest_parse(digest, &out->digest, e))
-		return e->code == K3_FORMAT ? (e->code = K3_STORE, -1) : -1;
+	if (oci_digest_parse(digest, &out->digest, e)) {
+		e->code = K3_STORE;
+		return -1;
+	}
 	return 0;
 }
 
@@ -129,7 +142,7 @@ int imp_view_image(struct imp_view *v, const char *name, struct oci_desc *target
 	if (!rec)
 		return 0;
 	if (read_target(rec, target, e))
-		return k3_wrap(e, "image record %s", name);
+		return broken_record(e, v->i->ns, name);
 	*found = true;
 	return 0;
 }
@@ -151,7 +164,7 @@ static int has_label(struct bolt_bucket *rec, const char *key, const char *value
 	return 0;
 }
 
-static int read_record(struct bolt_bucket *rec, struct imp_record *r, struct k3_err *e)
+int imp_read_record(struct bolt_bucket *rec, struct imp_record *r, struct k3_err *e)
 {
 	struct bolt_val val;
 
@@ -184,8 +197,8 @@ int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, struct k3_
 			continue;
 		name = k3_xstrndup(item.key.p, item.key.n);
 		r.name = name;
-		if (bolt_bucket_get(v->images, item.key, &rec, e) || read_record(rec, &r, e))
-			return k3_wrap(e, "image record %s", name);
+		if (bolt_bucket_get(v->images, item.key, &rec, e) || imp_read_record(rec, &r, e))
+			return broken_record(e, v->i->ns, name);
 		if (fn(arg, &r, e))
 			return -1;
 	}
@@ -219,6 +232,7 @@ int imp_view_blob(struct imp_view *v, const struct oci_desc *d, bool *have, stru
 
 	if (imp_view_blob_record(v, d, have, e))
 		return -1;
+	*have = *have || imp_vouches_blob(v->i, &d->digest);
 	*have = *have && imp_blob_file(v->i, d, &exists);
 	return 0;
 }
@@ -240,6 +254,8 @@ int imp_view_snapshot(struct imp_view *v, const struct oci_digest *chain, struct
 	int kind;
 
 	*found = false;
+	if (imp_distrusts_chain(v->i, chain))
+		return 0;
 	oci_digest_format(chain, text);
 	if (v->chains && imp_sub(v->chains, BOLT_STR(text), &rec, e))
 		return -1;
@@ -251,8 +267,13 @@ int imp_view_snapshot(struct imp_view *v, const struct oci_digest *chain, struct
 		return 0;
 	if (imp_native_find(v->backend, out->name, &out->id, &kind, found, e))
 		return -1;
-	if (*found && kind != IMP_KIND_COMMITTED)
-		return k3_fail(e, K3_STORE, "snapshot %s exists, but is not committed", text);
+	if (*found && kind != IMP_KIND_COMMITTED) {
+		k3_fail(e, K3_STORE, "snapshot %s exists, but is not committed", text);
+		return k3_hint(e,
+			       "start containerd, remove it (ctr -n %s snapshots "
+			       "--snapshotter " IMP_SNAPSHOTTER " rm) and stop it again",
+			       v->i->ns);
+	}
 	*found = *found && has_directory(v->i, out->id);
 	return 0;
 }
@@ -260,7 +281,7 @@ int imp_view_snapshot(struct imp_view *v, const struct oci_digest *chain, struct
 int imp_view_chain(struct imp_view *v, const struct oci_digest *chain, uint64_t *id, bool *have,
 		   struct k3_err *e)
 {
-	struct imp_snapshot s;
+	struct imp_snapshot s = { 0 };
 
 	if (imp_view_snapshot(v, chain, &s, have, e))
 		return -1;

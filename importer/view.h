@@ -29,6 +29,8 @@ void imp_view_end(struct imp_view *v);
  */
 K3_MUST int imp_view_snapshot(struct imp_view *v, const struct oci_digest *chain,
 			      struct imp_snapshot *out, bool *found, struct k3_err *e);
+/* All of *r but the name.  K3_STORE when the record is broken. */
+K3_MUST int imp_read_record(struct bolt_bucket *rec, struct imp_record *r, struct k3_err *e);
 /* Whether meta.db has a record of the blob, of this size. */
 K3_MUST int imp_view_blob_record(struct imp_view *v, const struct oci_desc *d, bool *have,
 				 struct k3_err *e);

@@ -63,6 +63,20 @@ static int read_layer(const struct k3_json *v, size_t i, struct oci_desc *out, s
 	return -1;
 }
 
+/* One blob cannot have two sizes; whoever meets it first would decide which is believed. */
+static int check_sizes(const struct oci_image *img, struct k3_err *e)
+{
+	for (size_t i = 0; i < img->nlayers; i++)
+		for (size_t k = 0; k < i; k++)
+			if (img->layers[i].blob.size != img->layers[k].blob.size &&
+			    oci_digest_eq(&img->layers[i].blob.digest, &img->layers[k].blob.digest))
+				return k3_fail(e, K3_FORMAT,
+					       "layers[%zu] and layers[%zu] give one blob two "
+					       "sizes",
+					       k, i);
+	return 0;
+}
+
 static int read_manifest(const void *json, size_t n, struct oci_image *img, struct k3_err *e)
 {
 	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
@@ -80,7 +94,7 @@ static int read_manifest(const void *json, size_t n, struct oci_image *img, stru
 	for (size_t i = 0; i < img->nlayers; i++)
 		if (read_layer(k3_json_at(layers, i), i, &img->layers[i].blob, e))
 			return -1;
-	return 0;
+	return check_sizes(img, e);
 }
 
 static int read_platform(const struct k3_json *root, struct oci_platform *out, struct k3_err *e)

@@ -160,17 +160,12 @@ static void split_name(const char *name, struct oci_ref *r)
 	const char *slash = strchr(name, '/');
 	size_t n = slash ? (size_t)(slash - name) : 0;
 	K3_AUTO_FREE char *first = k3_xstrndup(name, n);
-	const char *path = name;
+	bool legacy = !strcmp(first, LEGACY_HOST);
+	bool is_host = legacy || strpbrk(first, ".:") || !strcmp(first, "localhost") ||
+		       has_upper(first, n);
+	const char *path = slash && is_host ? slash + 1 : name;
 
-	if (!strcmp(first, LEGACY_HOST)) {
-		r->host = k3_xstrdup(DEFAULT_HOST);
-		path = slash + 1;
-	} else if (strpbrk(first, ".:") || !strcmp(first, "localhost") || has_upper(first, n)) {
-		r->host = k3_xstrdup(first);
-		path = slash + 1;
-	} else {
-		r->host = k3_xstrdup(DEFAULT_HOST);
-	}
+	r->host = k3_xstrdup(path != name && !legacy ? first : DEFAULT_HOST);
 	bool official = !strcmp(r->host, DEFAULT_HOST) && !strchr(path, '/');
 
 	r->repo = k3_xasprintf("%s%s", official ? DEFAULT_DIR : "", path);
@@ -211,7 +206,8 @@ static int check_name(const struct oci_ref *r, struct k3_err *e)
 		K3_AUTO_FREE char *low = k3_xstrdup(r->repo);
 
 		for (char *p = low; *p; p++)
-			*p = is_upper(*p) ? (char)(*p - 'A' + 'a') : *p;
+			if (is_upper(*p))
+				*p = (char)(*p - 'A' + 'a');
 		k3_fail(e, K3_USAGE, "repository name \"%.*s\" must be lower-case", SHOWN_MAX,
 			r->repo);
 		return k3_hint(e, "did you mean %s/%.*s?", r->host, SHOWN_MAX, low);

@@ -28,7 +28,7 @@ static int wait_for_bytes(struct reader *rd, uint64_t *have, bool *complete, str
 
 	K3_WITH_MONITOR(r->mon);
 	/* The end is only reported once the whole blob is verified. */
-	while (b->state < JOB_DONE && rd->pos >= b->have) {
+	while (b->state < JOB_DONE && (b->unsure || rd->pos >= b->have)) {
 		if (k3_cancel_check(r->stop, e))
 			return -1;
 		k3_monitor_wait_ms(r->mon, WAIT_MS);

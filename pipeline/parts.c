@@ -174,6 +174,7 @@ static int open_parts(struct part_job *j, struct k3_err *e)
 	p->written = 0;
 	for (size_t k = 0; k < p->n; k++)
 		p->written += p->done[k] = imp_blob_part_have(p->file, k);
+	p->blob->unsure = p->written > 0;
 	memcpy(p->tag, j->range.tag, sizeof(p->tag));
 	/* From here on a whole blob would come too late. */
 	j->range.whole_too = false;

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/thread.h"
 #include "fetch/fetch.h"
+#include "importer/importer.h"
 #include "oci/oci.h"
 #include "unpack/unpack.h"
 
@@ -117,6 +118,12 @@ struct pl_event {
 	const struct k3_err *err;
 };
 
+/* What a check has found out: imp_distrust_blob and its neighbours. */
+struct pl_doubts {
+	struct oci_digest *blobs, *whole_blobs, *chains;
+	size_t nblobs, nwhole_blobs, nchains;
+};
+
 struct pl_opts {
 	const char *root;
 	const char *ns;
@@ -132,6 +139,8 @@ struct pl_opts {
 	struct oci_platform platform;
 	struct fetch_opts fetch; /* cancel and on_retry are set by the pipeline */
 	struct unpack_limits limits;
+	/* What is made anew although the store has it; every chain of these, too.  NULL = none. */
+	const struct pl_doubts *doubts;
 	/*
 	 * Called from any thread of the run, one call at a time; must be quick and must not call
 	 * back.  May be NULL.
@@ -149,5 +158,89 @@ struct pl_opts {
  */
 K3_MUST int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
 		   struct k3_cancel *stop, struct pl_result *out, struct k3_err *e);
+
+/* ---- looking for damage, and mending it ------------------------------------------------------ */
+
+struct pl_verify_opts {
+	const char *root;
+	const char *ns;
+	struct oci_platform platform; /* what must be there of an index; others may */
+	/*
+	 * Hash every layer, and compare every snapshot with what its layers make: an image at a
+	 * time is unpacked in staging.  Takes the run lock.
+	 */
+	bool deep;
+	unsigned jobs; /* blobs hashed side by side; 0 = pl_default_jobs() */
+	struct unpack_limits limits;
+	/* What is being done now, and that another k3simg is waited for.  May be NULL. */
+	void (*progress)(void *arg, const char *text);
+	void *arg;
+};
+
+struct pl_finding {
+	char *image; /* NULL: of the store itself */
+	enum imp_trouble kind;
+	char *path, *text; /* unescaped */
+	bool has_digest;
+	struct oci_digest digest; /* imp_finding.digest */
+	bool unrecorded;
+};
+
+/* An image that was looked at. */
+struct pl_seen {
+	char *name;   /* what findings call it: a tag if there is one */
+	char **names; /* all, name included */
+	size_t nnames;
+	char **sources; /* imp_view_sources of its target */
+	struct oci_digest target;
+	/* Of the variants that are to be kept whole; the rest of an index is not. */
+	struct oci_platform *platforms;
+	size_t nplatforms;
+	bool unpacked;   /* some platform of it */
+	bool complete;   /* nothing is absent */
+	size_t findings; /* without notes */
+};
+
+struct pl_report {
+	struct pl_finding *findings;
+	size_t n, cap;
+	size_t damage; /* findings that are neither notes nor leftovers */
+	struct pl_seen *images;
+	size_t nimages, images_cap;
+	/* with `deep` */
+	uint64_t blobs, bytes; /* hashed */
+	size_t trees;          /* compared */
+	size_t skipped_trees;  /* not compared: see the notes */
+};
+
+/*
+ * Checks the images that refs name (as preload names them, by digest, or by their ID or the
+ * start of it), or all of the namespace and the store around them when nrefs is 0.  *out is to be
+ * released in any case.
+ * Returns 0 when everything was looked at, whatever was found.  K3_NOTFOUND: no such image;
+ * K3_BUSY: containerd is running; K3_STORE: not a root, or a database that cannot be opened.
+ */
+K3_MUST int pl_verify(const struct pl_verify_opts *o, const char *const *refs, size_t nrefs,
+		      struct k3_cancel *stop, struct pl_report *out, struct k3_err *e);
+void pl_report_release(struct pl_report *r);
+
+struct pl_repaired {
+	struct pl_report before, after; /* after: empty when there was nothing to mend */
+	bool failed;                    /* something could not be made anew: err says why */
+	struct k3_err err;
+};
+
+/*
+ * Checks one image deeply and makes anew what is damaged: blobs from the store's own bytes or the
+ * registries that the image's names and labels tell, trees from blobs.  Then checks again.
+ * o: as for pl_run; platform only counts where the store does not tell; pin is not used.
+ * Returns 0 when it has done what could be done: out->after.damage (or before.damage when that
+ * is 0 too) is what is left.  -1 as pl_verify, or when the store could not be written; it is
+ * then as it was.  *out is to be released in any case.
+ */
+K3_MUST int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel *stop,
+		      void (*progress)(void *arg, const char *text), void *arg,
+		      struct pl_repaired *out, struct k3_err *e);
+void pl_repaired_release(struct pl_repaired *r);
 
 #endif

@@ -113,11 +113,16 @@ static void want(struct node *n)
 	}
 }
 
+/* An image ends here, every layer gets a tree, or the one that there is must be replaced. */
+static bool is_asked_for(const struct run *r, const struct node *n)
+{
+	return n->top || r->o->snapshots == PL_CHAIN ||
+	       imp_distrusts_chain(r->imp, &n->layer->chain_id);
+}
+
 static bool needs_tree(const struct run *r, const struct node *n)
 {
-	if (!n->wanted)
-		return false;
-	return r->o->snapshots == PL_CHAIN || n->top || n->wanted_children > 1;
+	return n->wanted && (is_asked_for(r, n) || n->wanted_children > 1);
 }
 
 static void add_tree(struct run *r, struct node *n)
@@ -156,7 +161,7 @@ int plan_make(struct run *r, struct k3_err *e)
 	if (look_at_store(r, e))
 		return -1;
 	for (struct node *n = r->nodes; n; n = n->next)
-		if (n->top || r->o->snapshots == PL_CHAIN)
+		if (is_asked_for(r, n))
 			want(n);
 	/* Nodes are listed parents first, so a base always has its tree before its children. */
 	for (struct node *n = r->nodes; n; n = n->next)

@@ -288,6 +288,18 @@ static void on_wait(void *arg)
 	run_event(arg, &(struct pl_event){ .kind = PL_EV_WAITING });
 }
 
+static void take_doubts(struct run *r)
+{
+	const struct pl_doubts *d = r->o->doubts;
+
+	for (size_t i = 0; d && i < d->nblobs; i++)
+		imp_distrust_blob(r->imp, &d->blobs[i]);
+	for (size_t i = 0; d && i < d->nwhole_blobs; i++)
+		imp_vouch_blob(r->imp, &d->whole_blobs[i]);
+	for (size_t i = 0; d && i < d->nchains; i++)
+		imp_distrust_chain(r->imp, &d->chains[i]);
+}
+
 static int open_all(struct run *r, struct k3_err *e)
 {
 	struct imp_opts io = {
@@ -307,6 +319,7 @@ static int open_all(struct run *r, struct k3_err *e)
 	fo.on_retry_arg = r;
 	if (imp_open(&io, &r->imp, e))
 		return -1;
+	take_doubts(r);
 	return fetch_new(&fo, &r->fetch, e);
 }
 

@@ -22,6 +22,7 @@ struct blob {
 	/* below: under the monitor */
 	enum job_state state;
 	uint64_t have; /* bytes that may be read from the staging file */
+	bool unsure;   /* an earlier run left some of them: nobody reads before all are verified */
 	struct k3_err err;
 };
 

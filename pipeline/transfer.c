@@ -83,9 +83,31 @@ static int begin(struct transfer *t, struct k3_err *e)
 		return -1;
 	K3_WITH_MONITOR(r->mon);
 	t->blob->have = imp_blob_have(t->file);
+	t->blob->unsure = t->blob->have > 0;
 	run_blob_event_locked(r, t->blob, PL_LAYER_DOWNLOADING, t->blob->have);
 	k3_monitor_wake_all(r->mon);
 	return 0;
+}
+
+/*
+ * What an earlier run left was part of it, and a file that was not flushed before the power was
+ * lost may hold anything.  True when all of it can come again, from its first byte.
+ */
+static bool begin_again(struct transfer *t, struct k3_err *e)
+{
+	struct run *r = t->run;
+	K3_AUTO_FREE char *text = NULL;
+	K3_WITH_MONITOR(r->mon);
+
+	if (e->code != K3_DIGEST || !t->blob->unsure)
+		return false;
+	text = k3_xasprintf("%s; an earlier run left some of it: fetching all of the layer",
+			    e->msg);
+	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = e });
+	t->len = 0;
+	t->blob->have = 0;
+	t->blob->unsure = false;
+	return !imp_blob_restart(t->file, e);
 }
 
 /* Fetches what is missing, verifies and closes the file.  p: the parts that came, or NULL. */
@@ -94,7 +116,8 @@ static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
 	bool in_parts = p != NULL;
 	struct k3_err later;
 
-	if (!(p && parts_end(p, t, e)) && !fetch_from_users(t, e))
+	if (!(p && parts_end(p, t, e)) &&
+	    (!fetch_from_users(t, e) || (begin_again(t, e) && !fetch_from_users(t, e))))
 		return imp_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
 	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : flush(t, &later))

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@ struct clone {
 	int root;                /* of the copy; borrowed */
 	struct k3_monitor *lock; /* for the groups of hard-linked files that are copied */
 	struct inomap copies;    /* inode of the original -> offset in first, plus 1 */
+	struct inomap refused;   /* set of inodes that took no further name, and were copied */
 	struct k3_buf first;     /* NUL-terminated paths of the first copies */
 };
 
@@ -49,20 +51,20 @@ struct cloner {
 	struct inomap known; /* set of the inodes linked */
 };
 
-/* Links `name` to the copy that an earlier name of the same inode has got. */
-static int link_copy(struct clone *c, const struct walk_dir *d, uint64_t at, const char *name,
-		     bool *done, struct k3_err *e)
+/* Links `name` in `dir` to the copy that another name of the same inode has got. */
+static int link_to_copy(const struct clone *c, int dir, const char *name, uint64_t at, bool *done,
+			struct k3_err *e)
 {
 	K3_AUTO_BUF struct k3_buf real = K3_BUF(PATH_BYTES_MAX);
 	const char *path = (const char *)c->first.p + at - 1;
 	const char *slash = strrchr(path, '/');
-	K3_AUTO_FREE char *dir = k3_xstrndup(path, slash ? (size_t)(slash - path) : 0);
+	K3_AUTO_FREE char *parent = k3_xstrndup(path, slash ? (size_t)(slash - path) : 0);
 	struct k3_root root = { .fd = c->root };
 	struct k3_root_dir in;
 
-	if (k3_root_open_dir(&root, c->root, dir, false, &real, &in, e))
+	if (k3_root_open_dir(&root, c->root, parent, false, &real, &in, e))
 		return -1;
-	int rc = linkat(in.fd, slash ? slash + 1 : path, d->to, name, 0);
+	int rc = linkat(in.fd, slash ? slash + 1 : path, dir, name, 0);
 	int errnum = errno;
 
 	close(in.fd);
@@ -95,9 +97,12 @@ static int copy_group(struct cloner *w, const struct walk_dir *d, const char *na
 
 	/* To the end of the copy: who meets the next name links to it. */
 	K3_WITH_MONITOR(c->lock);
+	if (w->share == SNAP_HARDLINK)
+		inoset_add(&c->refused, ino);
 	uint64_t *value = inomap_at(&c->copies, ino, &fresh);
 
-	if (fresh ? remember_copy(c, d, value, name, e) : link_copy(c, d, *value, name, &done, e))
+	if (fresh ? remember_copy(c, d, value, name, e)
+		  : link_to_copy(c, d->to, name, *value, &done, e))
 		return -1;
 	return done ? 0 : k3_copy_node(d->from, name, d->to, name, w->share != SNAP_COPY, e);
 }
@@ -224,6 +229,88 @@ static bool tells_inodes(int fd)
 	}
 }
 
+/* ---- groups that the link limit has split ------------------------------------------------- */
+
+/* Not a name that a layer can bring: it would be a whiteout. */
+#define MEND_NAME ".wh.k3simg-mend"
+
+struct mend {
+	struct clone *c;
+	struct k3_buf names; /* NUL-terminated, of the directory that is being listed */
+};
+
+static int mend_entry(void *arg, int fd, const struct k3_walk_ent *ent, bool *descend,
+		      struct k3_err *e)
+{
+	struct mend *m = arg;
+	struct stat st;
+
+	(void)descend;
+	if (ent->is_dir)
+		return 0;
+	if (fstatat(fd, ent->name, &st, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", ent->name);
+	if (!inoset_has(&m->c->refused, st.st_ino))
+		return 0;
+	return k3_buf_add(&m->names, ent->name, strlen(ent->name) + 1, e);
+}
+
+static int mend_name(const struct mend *m, int fd, const char *name, struct k3_err *e)
+{
+	struct stat st;
+	bool fresh, done;
+
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", name);
+	if (link_to_copy(m->c, fd, MEND_NAME, *inomap_at(&m->c->copies, st.st_ino, &fresh), &done,
+			 e))
+		return -1;
+	if (done && renameat(fd, MEND_NAME, fd, name)) {
+		k3_fail_sys(e, errno, "cannot link %s anew", name);
+		unlinkat(fd, MEND_NAME, 0);
+		return -1;
+	}
+	return 0;
+}
+
+/* The directory has got its times already, and gets them again. */
+static int mend_listed(void *arg, int fd, struct k3_err *e)
+{
+	struct mend *m = arg;
+	struct stat st;
+
+	if (!m->names.len)
+		return 0;
+	if (fstat(fd, &st))
+		return k3_fail_sys(e, errno, "cannot look at a directory");
+	for (size_t i = 0; i < m->names.len; i += strlen((char *)m->names.p + i) + 1)
+		if (mend_name(m, fd, (char *)m->names.p + i, e))
+			return -1;
+	k3_buf_reset(&m->names);
+
+	const struct timespec times[2] = { st.st_atim, st.st_mtim };
+
+	if (futimens(fd, times))
+		return k3_fail_sys(e, errno, "cannot set the times of a directory");
+	return 0;
+}
+
+/*
+ * Some names of an inode may have been linked before it took no more, and the others share a
+ * copy: all become names of the copy, as they were names of one file.
+ */
+static int mend_groups(struct clone *c, struct k3_err *e)
+{
+	static const struct k3_walk_ops ops = { .entry = mend_entry, .listed = mend_listed };
+	struct mend m = { c, K3_BUF(PATHS_MAX) };
+	int rc = c->refused.n ? k3_walk(c->root, &ops, &m, e) : 0;
+
+	k3_buf_release(&m.names);
+	return rc;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
 /* Adds up what the threads have seen, and releases it. */
 static void clone_end(struct clone *c, struct cloner *w, unsigned threads, struct clone_sum *out)
 {
@@ -241,6 +328,7 @@ static void clone_end(struct clone *c, struct cloner *w, unsigned threads, struc
 	k3_monitor_free(c->lock);
 	k3_buf_release(&c->first);
 	inomap_release(&c->copies);
+	inomap_release(&c->refused);
 }
 
 int clone_tree(int from, int to, const struct clone_how *how, struct clone_sum *out,
@@ -261,7 +349,7 @@ int clone_tree(int from, int to, const struct clone_how *how, struct clone_sum *
 		w[i] = (struct cloner){ .c = &c, .share = how->share, .by_ino = by_ino };
 		args[i] = &w[i];
 	}
-	int rc = walk_trees(&job, e);
+	int rc = walk_trees(&job, e) || mend_groups(&c, e);
 
 	clone_end(&c, w, how->threads, out);
 	return rc ? k3_wrap(e, "clone of the parent tree") : 0;

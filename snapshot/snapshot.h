@@ -66,6 +66,37 @@ K3_MUST int snap_seal(struct snap_tree *t, struct snap_usage *out, struct k3_err
  */
 K3_MUST int snap_publish(struct snap_tree *t, int destfd, const char *name, struct k3_err *e);
 
+/*
+ * What comparisons of one tree that grows, layer by layer, with the snapshots of these layers
+ * share: pairs of files found equal are not read again as long as neither inode changes.
+ * Belongs to one thread.
+ */
+struct snap_compare;
+
+struct snap_compare *snap_compare_new(void) __attribute__((returns_nonnull));
+void snap_compare_free(struct snap_compare *c); /* NULL is a no-op */
+
+/*
+ * One difference.  path: from the top of the tree, "" for the top itself; what: a phrase such
+ * as "is missing" or "mode is 0644 instead of 0600".  Both are borrowed, and the path is as the
+ * file system has it: escape it before it is shown.  -1 ends the comparison.
+ */
+typedef int snap_differ_fn(void *arg, const char *path, const char *what, struct k3_err *e);
+
+/*
+ * Compares the tree at `have` with the one at `want`, which is right: names, types, modes,
+ * owners, sizes, contents, modification times of all but directories, link targets, device
+ * numbers, extended attributes, and which names are hard links to one file.  Not compared, since
+ * containerd does not keep them when it copies a tree for the next layer: times of directories,
+ * links of symbolic links and special files; neither are security.selinux, and attributes of
+ * the top but its mode and owner.  What cannot be read of `have` is a difference.
+ * Nobody may change either tree meanwhile.  Uses at most 40 descriptors, no recursion, and 32
+ * bytes of memory per file.
+ * Fails when `want` cannot be read, fn fails, or cancel is raised.
+ */
+K3_MUST int snap_compare(struct snap_compare *c, int want, int have, struct k3_cancel *cancel,
+			 snap_differ_fn *fn, void *arg, struct k3_err *e);
+
 /* NULL is a no-op.  An unpublished tree is removed (errors ignored: sweep gets it later). */
 void snap_free(struct snap_tree *t);
 

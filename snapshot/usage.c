@@ -81,7 +81,10 @@ int usage_count(int fd, const struct inomap *known, unsigned threads, struct sna
 		w[i] = (struct counter){ .u = &u };
 		args[i] = &w[i];
 	}
-	count(&w[0], &st);
+	struct counter root = { .u = &u };
+
+	count(&root, &st);
+	sum = root.sum;
 	u.lock = k3_monitor_new();
 	int rc = walk_trees(&job, e);
 

@@ -24,6 +24,7 @@ struct apply {
 	struct u64set copied;     /* copied up: ours under names that are not in written */
 	struct k3_buf name, link; /* clean paths of the entry in work */
 	bool dir_removed;         /* some directory went away during this layer */
+	uint64_t copied_bytes;    /* in files that were copied, as their sizes say */
 };
 
 /* Where an entry goes: base in dir; path for messages. */
@@ -39,6 +40,11 @@ K3_MUST int place_find(struct apply *a, const char *path, bool make, struct plac
 uint64_t place_hash(const struct place *p);
 /* Removes whatever is there, recursively; nothing there is fine. */
 K3_MUST int place_clear(struct apply *a, const struct place *p, struct k3_err *e);
+
+/* Counts one name looked at, or checks only (0).  K3_LIMIT. */
+K3_MUST int apply_work(struct apply *a, uint64_t steps, struct k3_err *e);
+/* A file of this size is going to be copied.  K3_LIMIT. */
+K3_MUST int apply_copies(struct apply *a, const struct stat *st, struct k3_err *e);
 
 void apply_loss(struct apply *a, enum unpack_loss_kind kind, const char *path, const char *what,
 		int errnum);

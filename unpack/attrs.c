@@ -85,6 +85,10 @@ static int set_xattr(struct apply *a, const struct place *at, int fd, const stru
 	}
 	if (!errnum)
 		return 0;
+	/* The value or name itself, not the disk: security.capability, ACLs, kernel limits. */
+	if (errnum == EINVAL || errnum == ERANGE || errnum == E2BIG)
+		return k3_fail(e, K3_FORMAT, "extended attribute %s of %s is not valid", name,
+			       at->path);
 	if (!xattr_may_be_lost(name, t->type, errnum))
 		return k3_fail_sys(e, errnum, "cannot set extended attribute %s of %s", name,
 				   at->path);

@@ -168,6 +168,9 @@ static int make_symlink(struct apply *a, const struct place *at, const struct ta
 	}
 	if (rc && (errno == ENOENT || errno == EINVAL) && !*t->link)
 		return k3_fail(e, K3_FORMAT, "%s: symlink without a target", at->path);
+	if (rc && errno == ENAMETOOLONG)
+		return k3_fail(e, K3_LIMIT, "%s: symlink target too long for a file system",
+			       at->path);
 	if (rc)
 		return k3_fail_sys(e, errno, "cannot make symlink %s", at->path);
 	return attrs_set(a, at, -1, &at->dir->file, t, e);
@@ -197,6 +200,9 @@ static int make_special(struct apply *a, const struct place *at, const struct ta
 		return -1;
 	if (!mknodat(at->dir->fd, at->base, mode, dev))
 		return attrs_set(a, at, -1, &nothing, t, e);
+	if (errno == EINVAL)
+		return k3_fail(e, K3_FORMAT, "%s: device %u:%u is out of range", at->path, t->major,
+			       t->minor);
 	if (errno != EPERM || !a->opts->lenient_owner || t->type == TAR_FIFO)
 		return k3_fail_sys(e, errno, "cannot make %s %s",
 				   t->type == TAR_FIFO ? "fifo" : "device", at->path);

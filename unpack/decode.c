@@ -37,6 +37,7 @@ static int fill(struct decode *d, struct k3_err *e)
 	}
 	if (d->src.next(d->src.arg, &d->in.p, &d->in.n, e))
 		return -1;
+	d->taken += d->in.n;
 	d->src_over = d->src_end = d->in.n == 0;
 	return 0;
 }

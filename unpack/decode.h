@@ -39,8 +39,9 @@ struct decode {
 	struct decode_in in, later; /* being read; then what src.next gave besides */
 	uint8_t head[DECODE_MAGIC]; /* looked at to choose the backend */
 	uint64_t members;
-	bool src_over; /* src.next said so: it is not called again */
-	bool src_end;  /* ... and everything it gave is consumed */
+	uint64_t taken; /* bytes that src.next gave */
+	bool src_over;  /* src.next said so: it is not called again */
+	bool src_end;   /* ... and everything it gave is consumed */
 	bool inside, padding;
 };
 

@@ -10,7 +10,7 @@
 
 void dircache_init(struct dircache *c, int rootfd, bool no_openat2, size_t path_max, uint64_t seed)
 {
-	*c = (struct dircache){ .root = { rootfd, no_openat2 },
+	*c = (struct dircache){ .root = { .fd = rootfd, .no_openat2 = no_openat2 },
 				.path_max = path_max,
 				.seed = seed };
 	for (size_t i = 0; i < DIRCACHE_DIRS; i++)

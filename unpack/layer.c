@@ -16,6 +16,28 @@ void apply_loss(struct apply *a, enum unpack_loss_kind kind, const char *path, c
 		a->opts->on_loss(a->opts->arg, kind, path, what, errnum);
 }
 
+int apply_work(struct apply *a, uint64_t steps, struct k3_err *e)
+{
+	a->dirs.root.steps += steps;
+	if (a->dirs.root.steps > a->opts->limits.steps)
+		return k3_fail(
+			e, K3_LIMIT,
+			"more than %llu steps through symlinks, below opaque markers and for "
+			"hard links",
+			(unsigned long long)a->opts->limits.steps);
+	return 0;
+}
+
+int apply_copies(struct apply *a, const struct stat *st, struct k3_err *e)
+{
+	if (S_ISREG(st->st_mode))
+		a->copied_bytes += (uint64_t)st->st_size;
+	if (a->copied_bytes > a->opts->limits.bytes)
+		return k3_fail(e, K3_LIMIT, "copies for hard links of more than %llu bytes",
+			       (unsigned long long)a->opts->limits.bytes);
+	return 0;
+}
+
 static int apply_entry(struct apply *a, const struct tar_entry *t, struct k3_err *e)
 {
 	struct place at;
@@ -40,6 +62,8 @@ static int apply_entry(struct apply *a, const struct tar_entry *t, struct k3_err
 
 static int apply_entries(struct apply *a, struct k3_err *e)
 {
+	const uint64_t most = a->opts->limits.entries;
+
 	for (uint64_t seen = 0;; seen++) {
 		struct tar_entry t;
 		bool end;
@@ -48,11 +72,14 @@ static int apply_entries(struct apply *a, struct k3_err *e)
 			return -1;
 		if (end)
 			return 0;
-		if (seen == a->opts->limits.entries)
+		if (seen == most)
 			return k3_fail(e, K3_LIMIT, "more than %llu entries",
-				       (unsigned long long)seen);
-		if (apply_entry(a, &t, e))
+				       (unsigned long long)most);
+		if (apply_entry(a, &t, e) || apply_work(a, 0, e))
 			return -1;
+		if (a->dirs.root.made > most)
+			return k3_fail(e, K3_LIMIT, "more than %llu directories without an entry",
+				       (unsigned long long)most);
 	}
 }
 

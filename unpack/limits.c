@@ -15,6 +15,16 @@ const struct unpack_limits unpack_limits_default = {
 	.xattr_bytes = 256u << 10,
 	/* PATH_MAX: containerd addresses files by path, so nothing longer could be used. */
 	.path_bytes = 4096,
+	/*
+	 * Opaque markers, copy-ups and symlinks make work that grows with the tree and not with the
+	 * layer.  Real layers stay below a few million; this many take some minutes.
+	 */
+	.steps = 1u << 28,
+	/* deflate cannot do more than 1032; zstd could go to 32,000 and fill a disk from one
+	   packet. */
+	.ratio = 1100,
+	/* Small enough to be no harm, large enough for a disk image or log full of zeros. */
+	.ratio_from = 1u << 30,
 	/* What the zstd tool accepts unasked (128 MiB); frames of common levels need 8 MiB. */
 	.zstd_window_log = 27,
 };

@@ -20,7 +20,7 @@
 struct relink {
 	ino_t old;
 	const struct place *to;
-	struct k3_cancel *cancel;
+	struct apply *apply;
 	struct k3_buf names;
 };
 
@@ -30,6 +30,8 @@ static int relink_entry(void *arg, int fd, const struct k3_walk_ent *ent, bool *
 	struct relink *r = arg;
 
 	(void)fd, (void)descend;
+	if (apply_work(r->apply, 1, e))
+		return -1;
 	if (ent->ino != r->old || ent->is_dir)
 		return 0;
 	return k3_buf_add(&r->names, ent->name, strlen(ent->name) + 1, e);
@@ -46,7 +48,7 @@ static int relink_listed(void *arg, int fd, struct k3_err *e)
 			return k3_fail_sys(e, errno, "cannot link %s anew", name);
 	}
 	k3_buf_reset(&r->names);
-	return k3_cancel_check(r->cancel, e);
+	return k3_cancel_check(r->apply->opts->cancel, e);
 }
 
 /* Replaces the inode at `at` (st) by a copy in the whole tree; st becomes the copy's. */
@@ -58,11 +60,12 @@ static int copy_up(struct apply *a, const struct place *at, struct stat *st, str
 	struct relink r = {
 		.old = st->st_ino,
 		.to = at,
-		.cancel = a->opts->cancel,
+		.apply = a,
 		.names = K3_BUF(SCAN_NAMES_MAX),
 	};
 
-	if (k3_copy_node(at->dir->fd, at->base, at->dir->fd, temp, true, e))
+	if (apply_copies(a, st, e) ||
+	    k3_copy_node(at->dir->fd, at->base, at->dir->fd, temp, true, e))
 		return -1;
 	if (renameat(at->dir->fd, temp, at->dir->fd, at->base)) {
 		k3_fail_sys(e, errno, "cannot replace %s by a copy", at->path);
@@ -100,8 +103,8 @@ static int look_at_target(const struct place *to, struct stat *st, struct k3_err
 	return k3_fail_sys(e, errno, "cannot look at the hard link target %s", to->path);
 }
 
-static int link_or_copy(struct apply *a, const struct place *to, const struct place *at,
-			struct k3_err *e)
+static int link_or_copy(struct apply *a, const struct place *to, const struct stat *st,
+			const struct place *at, struct k3_err *e)
 {
 	int rc = linkat(to->dir->fd, to->base, at->dir->fd, at->base, 0);
 
@@ -114,7 +117,12 @@ static int link_or_copy(struct apply *a, const struct place *to, const struct pl
 		return 0;
 	/* The file system's link limit; the parent's names count, the image cannot know that. */
 	if (errno == EMLINK)
-		return k3_copy_node(to->dir->fd, to->base, at->dir->fd, at->base, true, e);
+		return apply_copies(a, st, e) ? -1
+					      : k3_copy_node(to->dir->fd, to->base, at->dir->fd,
+							     at->base, true, e);
+	if (errno == ENOENT)
+		return k3_fail(e, K3_FORMAT, "%s: hard link to %s, which it replaces", at->path,
+			       to->path);
 	return k3_fail_sys(e, errno, "cannot link %s to %s", at->path, to->path);
 }
 
@@ -147,5 +155,5 @@ int create_link(struct apply *a, const struct place *at, const struct tar_entry 
 		return -1;
 	if (!ours && !differ)
 		u64set_add(&a->foreign, st.st_ino);
-	return link_or_copy(a, &to, at, e);
+	return link_or_copy(a, &to, &st, at, e);
 }

@@ -64,6 +64,10 @@ static int produce(struct stream *s, uint8_t **p, size_t *n, struct k3_err *e)
 	if (s->decoded > s->opts->limits.bytes)
 		return k3_fail(e, K3_LIMIT, "the layer unpacks to more than %llu bytes",
 			       (unsigned long long)s->opts->limits.bytes);
+	if (s->decoded > s->opts->limits.ratio_from &&
+	    s->decoded / s->opts->limits.ratio > s->dec.taken)
+		return k3_fail(e, K3_LIMIT, "the layer unpacks to more than %u times its size",
+			       s->opts->limits.ratio);
 	return 0;
 }
 

@@ -235,12 +235,11 @@ static bool override_i64(struct pax_text v, int64_t *field)
 
 static int gnu_parts(struct tar *t, const uint8_t *p, int count, struct k3_err *e)
 {
-	for (int i = 0; i < count && p[i * GNU_PART]; i++) {
+	for (; count && *p; count--, p += GNU_PART) {
 		int64_t off, len;
 
-		if (!tarhdr_number(p + i * GNU_PART, GNU_NUMBER, &off) ||
-		    !tarhdr_number(p + i * GNU_PART + GNU_NUMBER, GNU_NUMBER, &len) || off < 0 ||
-		    len < 0)
+		if (!tarhdr_number(p, GNU_NUMBER, &off) ||
+		    !tarhdr_number(p + GNU_NUMBER, GNU_NUMBER, &len) || off < 0 || len < 0)
 			return k3_fail(e, K3_FORMAT, "malformed sparse file map");
 		if (sparse_add(&t->sparse, (uint64_t)off, (uint64_t)len, e))
 			return -1;
@@ -549,6 +548,8 @@ int tar_next(struct tar *t, struct tar_entry *out, bool *end, struct k3_err *e)
 		if (*end)
 			return 0;
 		if (tarhdr_is_zero(t->block)) {
+			if (t->has_pax || t->has_name || t->has_link)
+				return truncated(e, "the headers of an entry");
 			*end = true;
 			return expect_end(t, e);
 		}

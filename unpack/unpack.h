@@ -33,8 +33,11 @@ struct unpack_src {
 
 /* Each has a reason at UNPACK_LIMITS_DEFAULT (unpack/limits.c). */
 struct unpack_limits {
-	uint64_t bytes;           /* of the decompressed stream */
-	uint64_t entries;         /* tar entries */
+	uint64_t bytes;           /* of the decompressed stream; of all files; of copies made */
+	uint64_t entries;         /* tar entries and the parent directories they imply */
+	uint64_t steps;           /* names looked at for opaque markers, copy-ups and symlinks */
+	uint32_t ratio;           /* bytes from one compressed byte, once there are ... */
+	uint32_t ratio_from;      /* ... more than this many */
 	uint32_t pax_bytes;       /* one PAX header block, GNU long name or link */
 	uint32_t xattr_bytes;     /* all xattrs of one entry */
 	uint32_t path_bytes;      /* one entry name or link target */

@@ -2,6 +2,7 @@
 /* Whiteouts: names that remove (docs/unpack.md). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,8 @@ static int opaque_entry(void *arg, int fd, const struct k3_walk_ent *ent, bool *
 	struct opaque *o = arg;
 
 	(void)fd;
+	if (apply_work(o->a, 1, e))
+		return -1;
 	if (u64set_has(&o->a->written, pathhash_end(opaque_child(o, ent->name))))
 		return 0;
 	*descend = false;
@@ -141,5 +144,11 @@ int place_find(struct apply *a, const char *path, bool make, struct place *out, 
 
 	out->path = path;
 	out->base = slash ? slash + 1 : path;
+	/* Not the file system's fault; a whiteout is never made and may name what is that long. */
+	bool mark = !strncmp(out->base, PREFIX, strlen(PREFIX));
+
+	if (strlen(out->base) - (mark ? strlen(PREFIX) : 0) > NAME_MAX)
+		return k3_fail(e, K3_LIMIT, "%.64s...: a name too long for a file system",
+			       out->base);
 	return dircache_get(&a->dirs, path, slash ? (size_t)(slash - path) : 0, make, &out->dir, e);
 }

@@ -93,9 +93,19 @@ TEST(escape_table)
 		{ "\xc3\xa9\xe2\x80\xa6", "\xc3\xa9\xe2\x80\xa6", 16 },
 		{ "\xc2\x9b"
 		  "2J",
-		  "\\xc2\x9b"
+		  "\\xc2\\x9b"
 		  "2J",
-		  16 }, /* C1 CSI is broken up */
+		  16 },                  /* C1 CSI; a bare 0x9b is one, too */
+		{ "\x9b", "\\x9b", 16 }, /* no UTF-8: stray, cut, overlong, surrogate */
+		{ "a\xe2\x82", "a\\xe2\\x82", 16 },
+		{ "\xc0\xaf", "\\xc0\\xaf", 16 },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", 16 },
+		{ "\xf4\x90\x80", "\\xf4\\x90\\x80", 16 },
+		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 16 },
+		{ "\xe2\x80\xae", "\\xe2\\x80\\xae", 16 },    /* right-to-left override */
+		{ "\xe2\x80\xa8", "\\xe2\\x80\\xa8", 16 },    /* line separator */
+		{ "ab\xe2\x82\xac\xe2\x82\xac", "ab...", 8 }, /* never half a character */
+		{ "\xe2\x82\xac\xe2\x82\xac", "...", 6 },
 		{ "\xc2\xa0", "\xc2\xa0", 16 },
 		{ "abcdef", "ab...", 6 },
 		{ "abcde", "abcde", 6 },

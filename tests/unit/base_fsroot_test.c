@@ -53,7 +53,8 @@ static void world_open(struct world *w, bool walk)
 	w->top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (mkdirat(w->top, "root", 0755) || mkdirat(w->top, "outside", 0755))
 		abort();
-	w->root = (struct k3_root){ openat(w->top, "root", O_PATH | O_CLOEXEC), walk };
+	w->root = (struct k3_root){ .fd = openat(w->top, "root", O_PATH | O_CLOEXEC),
+				    .no_openat2 = walk };
 }
 
 static void world_close(struct world *w)
@@ -329,6 +330,32 @@ TEST(nodes_are_copied_with_their_attributes)
 	EQ_INT(readlinkat(root, "s2", text, sizeof(text)), 8);
 	CHECK(!fstatat(root, "p2", &b, AT_SYMLINK_NOFOLLOW) && S_ISFIFO(b.st_mode));
 	world_close(&w);
+}
+
+TEST(copy_keeps_holes)
+{
+	int root = open(unit_tmpdir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const off_t far = (off_t)8 << 30;
+	char text[8] = { 0 };
+	struct stat st;
+	int fd = openat(root, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	EQ_INT(pwrite(fd, "start", 5, 0), 5);
+	EQ_INT(pwrite(fd, "far", 3, far), 3);
+	EQ_INT(ftruncate(fd, far + (1 << 20)), 0);
+	close(fd);
+	OK(k3_copy_node(root, "f", root, "g", false, &err));
+	fd = openat(root, "g", O_RDONLY | O_CLOEXEC);
+	EQ_INT(fstat(fd, &st), 0);
+	EQ_INT(st.st_size, far + (1 << 20));
+	CHECK(st.st_blocks < 4096);
+	EQ_INT(pread(fd, text, 5, 0), 5);
+	EQ_STR(text, "start");
+	memset(text, 0, sizeof(text));
+	EQ_INT(pread(fd, text, 3, far), 3);
+	EQ_STR(text, "far");
+	close(fd);
+	close(root);
 }
 
 UNIT_MAIN

@@ -227,4 +227,17 @@ TEST(json_writer_keeps_the_first_failure)
 	FAILS(k3_jw_end(&w, &err), K3_LIMIT);
 }
 
+TEST(writer_makes_text_of_anything)
+{
+	struct k3_buf b = K3_BUF(4096);
+	struct k3_jw w = K3_JW(&b);
+	struct k3_err err;
+
+	k3_jw_str(&w, NULL, "\xff|\xe2\x82|\xc0\xaf|\xc2\x9b|\xe2\x80\xae|\xf0\x9f\x98\x80");
+	OK(k3_jw_end(&w, &err));
+	EQ_STR((char *)b.p, "\"\\ufffd|\\ufffd\\ufffd|\\ufffd\\ufffd|\\u009b|\\u202e|"
+			    "\xf0\x9f\x98\x80\"\n");
+	k3_buf_release(&b);
+}
+
 UNIT_MAIN

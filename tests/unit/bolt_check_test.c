@@ -285,6 +285,51 @@ TEST(random_damage_is_survived)
 	close(dir);
 }
 
+TEST(sound_files_and_others)
+{
+	uint8_t file[PAGES * PS];
+	uint64_t known = 0;
+	struct bolt_db *db;
+	struct k3_err err;
+	int dir = help_dir();
+
+	make_sound(file);
+	help_write(dir, "a.db", file, sizeof(file));
+	OK(bolt_open(dir, "a.db", BOLT_READ, 0, &db, &err));
+	OK(bolt_sound(db, &known, &err));
+	CHECK(known);
+	bolt_close(db);
+	/* A stored freelist that names a page in use: bbolt would write over it. */
+	k3_store64le(file + LIST * PS + 16, LOW);
+	help_write(dir, "a.db", file, sizeof(file));
+	OK(bolt_open(dir, "a.db", BOLT_READ, 0, &db, &err));
+	/* The same transaction is not looked at twice. */
+	OK(bolt_sound(db, &known, &err));
+	known--;
+	FAILS(bolt_sound(db, &known, &err), K3_STORE);
+	HAS_STR(err.msg, "a.db: damaged, not changed: page 5: listed as free, but reachable");
+	HAS_STR(err.hint, "backup");
+	known = 0;
+	FAILS(bolt_sound(db, &known, &err), K3_STORE);
+	EQ_INT(known, 0);
+	bolt_close(db);
+	/* With the last number there is nobody could commit any more. */
+	struct bolt_meta last = { .page_size = PS,
+				  .root = LEAF_ROOT,
+				  .freelist = LIST,
+				  .high_water = PAGES,
+				  .txid = UINT64_MAX };
+
+	make_sound(file);
+	bolt_meta_encode(&last, file);
+	help_write(dir, "a.db", file, sizeof(file));
+	OK(bolt_open(dir, "a.db", BOLT_READ, 0, &db, &err));
+	FAILS(bolt_sound(db, &known, &err), K3_STORE);
+	HAS_STR(err.msg, "transactions");
+	bolt_close(db);
+	close(dir);
+}
+
 TEST(space_hands_out_each_page_once)
 {
 	struct bolt_space s = { .high_water = 200, .max = 3000, .single = 2, .run = 2 };

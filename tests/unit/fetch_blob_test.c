@@ -236,12 +236,25 @@ TEST(wrong_ranges)
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		const struct ts_step script[] = { { .reply = bad[i], .body = "x" }, { 0 } };
+		const struct ts_step script[] = {
+			{ .want_too = "Range: bytes=1000-\r\n", .reply = bad[i], .body = "x" },
+			/* what cannot do ranges is asked for the whole, once */
+			{ .refuse = "Range", .reply = bad[i], .body = "x" },
+			{ 0 }
+		};
+		const struct ts_step good[] = {
+			{ .want_too = "Range: bytes=1000-\r\n", .reply = bad[i], .body = "x" },
+			{ .refuse = "Range", .reply = OK200, .body = job.body, .len = SIZE },
+			{ 0 }
+		};
 
 		init(&job);
 		EQ_INT(fetch(&job, script, HAVE, NULL), -1);
 		EQ_INT(err.code, K3_PROTO);
-		HAS_STR(err.msg, "asked for bytes from 1000");
+		HAS_STR(err.msg, "asked for bytes from 0");
+		init(&job);
+		EQ_INT(fetch(&job, good, HAVE, NULL), 0);
+		EQ_INT(job.retries, 1);
 	}
 	const struct ts_step other[] = {
 		{ .reply = "HTTP/1.1 206 P\r\nContent-Range: bytes 1000-1999/2000\r\n",
@@ -265,12 +278,12 @@ TEST(broken_transfers_continue)
 		  .reply = range_reply(second, 100000),
 		  .body = job.body + 100000,
 		  .len = SIZE - 100000,
-		  .cut = 50000,
+		  .cut = 70000,
 		  .end = TS_CLOSE },
-		{ .want_too = "Range: bytes=150000-\r\n",
-		  .reply = range_reply(third, 150000),
-		  .body = job.body + 150000,
-		  .len = SIZE - 150000 },
+		{ .want_too = "Range: bytes=170000-\r\n",
+		  .reply = range_reply(third, 170000),
+		  .body = job.body + 170000,
+		  .len = SIZE - 170000 },
 		{ 0 },
 	};
 	/* two attempts suffice: each of them got further */
@@ -278,6 +291,111 @@ TEST(broken_transfers_continue)
 
 	EQ_INT(fetch(&job, script, 0, &o), 0);
 	EQ_INT(job.retries, 2);
+}
+
+/* A few bytes each time are no progress: the number of requests stays bounded. */
+TEST(little_progress_gives_up)
+{
+	char replies[2][128];
+
+	init(&job);
+	const struct ts_step script[] = {
+		{ .reply = OK200, .body = job.body, .len = SIZE, .cut = 100, .end = TS_CLOSE },
+		{ .want_too = "Range: bytes=100-\r\n",
+		  .reply = range_reply(replies[0], 100),
+		  .body = job.body + 100,
+		  .len = SIZE - 100,
+		  .cut = 100,
+		  .end = TS_CLOSE },
+		{ .want_too = "Range: bytes=200-\r\n",
+		  .reply = range_reply(replies[1], 200),
+		  .body = job.body + 200,
+		  .len = SIZE - 200,
+		  .cut = 100,
+		  .end = TS_CLOSE },
+		{ 0 },
+	};
+	const struct fetch_opts o = { .plain_http = true, .attempts = 3 };
+
+	EQ_INT(fetch(&job, script, 0, &o), -1);
+	EQ_INT(err.code, K3_NET);
+	EQ_INT(job.retries, 2);
+	HAS_STR(err.msg, "gave up after 3 attempts");
+	CHECK(err.hint[0]);
+}
+
+TEST(ranges_byte_by_byte_give_up)
+{
+	static struct ts_step script[FETCH_SHORT_RANGES_MAX + 2];
+	static char replies[FETCH_SHORT_RANGES_MAX + 1][96];
+
+	init(&job);
+	for (unsigned i = 0; i <= FETCH_SHORT_RANGES_MAX; i++) {
+		snprintf(replies[i], sizeof(replies[i]),
+			 "HTTP/1.1 206 P\r\nContent-Range: bytes %u-%u/%u\r\n", HAVE + i, HAVE + i,
+			 SIZE);
+		script[i] = (struct ts_step){ .reply = replies[i],
+					      .body = job.body + HAVE + i,
+					      .len = 1 };
+	}
+	EQ_INT(fetch(&job, script, HAVE, NULL), -1);
+	EQ_INT(err.code, K3_PROTO);
+	HAS_STR(err.msg, "too many pieces");
+	EQ_INT(job.retries, 0);
+}
+
+TEST(trickle_is_broken_off)
+{
+	init(&job);
+	/* what trickles is part of the blob */
+	for (size_t k = 5000; k < SIZE; k++)
+		job.body[k] = (uint8_t) "a:\n"[(k - 5000) % 3];
+	oci_digest_of(K3_SHA256, job.body, SIZE, &job.d.digest);
+	const struct ts_step script[] = {
+		{ .reply = OK200, .body = job.body, .len = SIZE, .cut = 5000, .end = TS_TRICKLE },
+		{ .want_too = "Range: bytes=",
+		  .reply = "HTTP/1.1 416 No\r\n" }, /* where it broke is not for us to say */
+		{ .refuse = "Range", .reply = OK200, .body = job.body, .len = SIZE },
+		{ 0 },
+	};
+	const struct fetch_opts o = { .plain_http = true, .stall_ms = 400 };
+
+	EQ_INT(fetch(&job, script, 0, &o), 0);
+	EQ_INT(job.retries, 2);
+}
+
+TEST(slow_header_is_broken_off)
+{
+	init(&job);
+	const struct ts_step script[] = { { .reply = OK200, .raw = true, .end = TS_TRICKLE },
+					  { 0 } };
+	const struct fetch_opts o = { .plain_http = true, .stall_ms = 400, .attempts = 1 };
+
+	EQ_INT(fetch(&job, script, 0, &o), -1);
+	EQ_INT(err.code, K3_NET);
+	CHECK(err.retry);
+	HAS_STR(err.msg, "sent no whole header in 0.4 s");
+}
+
+/* Storage may say of a layer what it is; a proxy that encodes again is told by the hint. */
+TEST(content_encoding)
+{
+	const char *encoded = OK200 "Content-Encoding: gzip\r\n";
+
+	init(&job);
+	const struct ts_step good[] = { { .want = "Accept-Encoding: identity\r\n",
+					  .reply = encoded,
+					  .body = job.body,
+					  .len = SIZE },
+					{ 0 } };
+	const struct ts_step bad[] = { { .reply = encoded, .body = job.body + 1, .len = SIZE - 1 },
+				       { 0 } };
+
+	EQ_INT(fetch(&job, good, 0, NULL), 0);
+	init(&job);
+	EQ_INT(fetch(&job, bad, 0, NULL), -1);
+	EQ_INT(err.code, K3_DIGEST);
+	HAS_STR(err.hint, "Content-Encoding");
 }
 
 TEST(no_progress_gives_up)
@@ -317,12 +435,12 @@ TEST(silent_server_times_out)
 {
 	init(&job);
 	const struct ts_step script[] = { { .reply = "", .raw = true, .end = TS_STALL }, { 0 } };
-	const struct fetch_opts o = { .plain_http = true, .stall_ms = 50, .attempts = 1 };
+	const struct fetch_opts o = { .plain_http = true, .stall_ms = 300, .attempts = 1 };
 
 	EQ_INT(fetch(&job, script, 0, &o), -1);
 	EQ_INT(err.code, K3_NET);
 	CHECK(err.retry);
-	HAS_STR(err.msg, "sent nothing for 50 ms");
+	HAS_STR(err.msg, "sent nothing for 0.3 s");
 }
 
 TEST(clean_but_short_end)

@@ -149,6 +149,7 @@ TEST(bad_answers)
 	refused(TYPED "Docker-Content-Digest: sha256:"
 		      "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\r\n",
 		MANIFEST, K3_DIGEST, "announces sha256:e3b0c4");
+	refused(TYPED "Content-Length: 5\r\n", MANIFEST, K3_PROTO, "two different Content-Lengths");
 	refused("HTTP/1.1 302 Found\r\n", NULL, K3_PROTO, "without a Location");
 	refused("HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\n", NULL, K3_PROTO, "scheme");
 	refused("HTTP/1.1 302 Found\r\nLocation: http://u:p@x/\r\n", NULL, K3_PROTO, "redirect");
@@ -183,6 +184,7 @@ TEST(nothing_is_retried)
 		{ .reply = "", .raw = true, .end = TS_CLOSE },
 		{ .reply = "", .raw = true, .end = TS_RESET },
 		{ .reply = "HTTP/1.1 503 Busy\r\n", .end = TS_CLOSE },
+		{ .reply = "HTTP/1.1 200 OK\r\nContent-T", .raw = true, .end = TS_CLOSE },
 		{ .reply = TYPED, .body = MANIFEST },
 		{ 0 },
 	};
@@ -190,7 +192,7 @@ TEST(nothing_is_retried)
 	unsigned retries = 0;
 
 	EQ_INT(fetch(script, &got, &retries), 0);
-	EQ_INT(retries, 3);
+	EQ_INT(retries, 4);
 }
 
 TEST(gives_up_after_all_attempts)
@@ -222,16 +224,105 @@ TEST(rate_limit_waits_as_told)
 		{ .reply = TYPED, .body = MANIFEST },
 		{ 0 },
 	};
-	struct fetch_opts o = { .plain_http = true, .backoff_ms = 2, .backoff_max_ms = 150 };
 	struct ts *t = ts_start(script);
 	struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
 	struct ts_client c;
 	struct oci_desc got;
 
-	ts_connect(&c, t, "a/b:v1", &o);
+	ts_connect(&c, t, "a/b:v1", NULL);
 	OK(fetch_document(c.s, &c.r, NULL, &raw, &got, &err));
 	EQ_INT(c.retries, 1);
-	EQ_INT(c.waited, 150); /* Retry-After is obeyed up to backoff_max_ms */
+	EQ_INT(c.waited, 1000); /* the registry's word, not our back-off */
+	k3_buf_release(&raw);
+	ts_disconnect(&c);
+	ts_free(t);
+}
+
+/* Longer than the request may take: asking again before would be rude, waiting too long. */
+TEST(rate_limit_that_takes_too_long)
+{
+	static const char *const values[] = { "61", "99999999999999999999",
+					      "Fri, 31 Dec 9999 23:59:59 GMT" };
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		char reply[128];
+		struct oci_desc got;
+		unsigned retries = 7;
+
+		snprintf(reply, sizeof(reply), "HTTP/1.1 429 Slow\r\nRetry-After: %s\r\n",
+			 values[i]);
+		const struct ts_step script[] = { { .reply = reply }, { 0 } };
+
+		EQ_INT(fetch(script, &got, &retries), -1);
+		EQ_INT(err.code, K3_NET);
+		EQ_INT(retries, 0);
+		HAS_STR(err.msg, i ? "asked again in 86400 s" : "asked again in 61 s");
+		CHECK(err.hint[0]);
+	}
+}
+
+/* All requests of a run together wait for a dead host as long as one may. */
+TEST(silent_host_is_waited_for_once)
+{
+	const struct ts_step script[] = { { .reply = "", .raw = true, .end = TS_STALL },
+					  { .reply = "", .raw = true, .end = TS_STALL },
+					  { 0 } };
+	const struct fetch_opts o = { .plain_http = true, .stall_ms = 300, .attempts = 2 };
+	struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
+	struct ts *t = ts_start(script);
+	struct oci_desc got;
+	struct ts_client c;
+
+	ts_connect(&c, t, "a/b:v1", &o);
+	FAILS(fetch_document(c.s, &c.r, NULL, &raw, &got, &err), K3_NET);
+	HAS_STR(err.msg, "gave up after 2 attempts");
+	err = (struct k3_err){ 0 };
+	FAILS(fetch_resolve(c.s, &c.r, &got, &err), K3_NET);
+	HAS_STR(err.msg, "sent nothing for 0.3 s");
+	EQ_INT(c.retries, 1);
+	k3_buf_release(&raw);
+	ts_disconnect(&c);
+	ts_free(t);
+}
+
+/* One that has answered before is not given up: it is asked as often as others. */
+TEST(host_that_was_heard_is_asked_again)
+{
+	const struct ts_step script[] = { { .reply = TYPED, .body = MANIFEST },
+					  { .reply = "", .raw = true, .end = TS_STALL },
+					  { .reply = TYPED, .body = MANIFEST },
+					  { 0 } };
+	const struct fetch_opts o = { .plain_http = true, .stall_ms = 300, .attempts = 1 };
+	struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
+	struct ts *t = ts_start(script);
+	struct oci_desc got;
+	struct ts_client c;
+
+	ts_connect(&c, t, "a/b:v1", &o);
+	OK(fetch_document(c.s, &c.r, NULL, &raw, &got, &err));
+	FAILS(fetch_document(c.s, &c.r, NULL, &raw, &got, &err), K3_NET);
+	OK(fetch_document(c.s, &c.r, NULL, &raw, &got, &err));
+	k3_buf_release(&raw);
+	ts_disconnect(&c);
+	ts_free(t);
+}
+
+/* The time limit holds whatever number of attempts there would be. */
+TEST(time_runs_out_before_attempts)
+{
+	const struct ts_step script[] = { { .reply = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n" },
+					  { .reply = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n" },
+					  { 0 } };
+	const struct fetch_opts o = { .plain_http = true, .timeout_ms = 1900, .attempts = 100 };
+	struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
+	struct ts *t = ts_start(script);
+	struct oci_desc got;
+	struct ts_client c;
+
+	ts_connect(&c, t, "a/b:v1", &o);
+	FAILS(fetch_document(c.s, &c.r, NULL, &raw, &got, &err), K3_NET);
+	EQ_INT(c.retries, 1);
+	HAS_STR(err.msg, "gave up after 2 attempts");
 	k3_buf_release(&raw);
 	ts_disconnect(&c);
 	ts_free(t);

@@ -127,11 +127,149 @@ TEST(schema_versions)
 			continue;
 		}
 		FAILS(try_open(root, true, &err), K3_STORE);
-		HAS_STR(err.msg, "knows 3 and 4");
+		HAS_STR(err.msg, v ? "knows 3 and 4" : "has no schema version");
+		CHECK(err.hint[0]);
 		FAILS(try_open(root, false, &err), K3_STORE);
 	}
 	HAS_STR(err.msg, "schema version 11");
 	HAS_STR(err.hint, "newer k3simg");
+}
+
+TEST(garbage_for_a_version)
+{
+	static const char *const garbage[] = { "\xff", "\x05",
+					       "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f" };
+	struct k3_err err;
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(garbage); k++) {
+		const char *root = unit_tmpdir();
+
+		make_meta(root, garbage[k]);
+		FAILS(try_open(root, true, &err), K3_STORE);
+		HAS_STR(err.msg, "something else in its place");
+	}
+}
+
+/* A bucket of this path in a database of the root; names are separated by '/'. */
+static void make_bucket(const char *root, const char *where, const char *name, const char *path)
+{
+	K3_AUTO_FREE char *dir = below(root, where), *copy = k3_xstrdup(path);
+	K3_AUTO_FD int fd = -1;
+	char *save = NULL;
+	struct bolt_bucket *b;
+	struct bolt_db *db;
+	struct bolt_txn *t;
+	struct k3_err err;
+
+	make_dirs(root, where);
+	OK(k3_open_dir(AT_FDCWD, dir, &fd, &err));
+	OK(bolt_open(fd, name, BOLT_WRITE | BOLT_CREATE, 0600, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	b = bolt_root(t);
+	for (char *part = strtok_r(copy, "/", &save); part; part = strtok_r(NULL, "/", &save))
+		OK(bolt_bucket_make(b, BOLT_STR(part), &b, &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+}
+
+/* We would write beside what is there, as into a new file. */
+TEST(an_unknown_layout_is_not_written_to)
+{
+	static const char *const native[] = { "v2", "v1/snapshotz", "v1/snapshots/x/labels", NULL };
+	const char *root = unit_tmpdir();
+	struct k3_err err;
+
+	make_bucket(root, IMP_META_DIR, "meta.db", "w1/k8s.io");
+	OK(try_open(root, false, &err));
+	FAILS(try_open(root, true, &err), K3_STORE);
+	HAS_STR(err.msg, "\"w1\"");
+	HAS_STR(err.hint, "backup");
+
+	for (size_t k = 0; native[k]; k++) {
+		root = unit_tmpdir();
+		make_meta(root, "\6");
+		make_bucket(root, IMP_NATIVE_DIR, "metadata.db", native[k]);
+		OK(try_open(root, false, &err));
+		if (!strcmp(native[k], "v1/snapshots/x/labels"))
+			OK(try_open(root, true, &err));
+		else
+			FAILS(try_open(root, true, &err), K3_STORE);
+	}
+}
+
+/* Damage in a bucket that no commit of ours would come near. */
+TEST(damage_anywhere_is_seen_before_anything_is_written)
+{
+	static const char *const where[] = { IMP_META_DIR, IMP_NATIVE_DIR };
+	static const char *const names[] = { "meta.db", "metadata.db" };
+	struct k3_err err;
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(where); k++) {
+		const char *root = unit_tmpdir();
+		K3_AUTO_FREE char *path = NULL;
+		struct stat before, after;
+		uint64_t id = 0;
+
+		make_meta(root, "\6");
+		make_bucket(root, IMP_META_DIR, "meta.db", "v1/moby/leases/x");
+		make_bucket(root, IMP_NATIVE_DIR, "metadata.db", "v1/snapshots/moby/labels");
+		OK(try_open(root, true, &err));
+		path = k3_xasprintf("%s/%s/%s", root, where[k], names[k]);
+		K3_AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
+		uint8_t page[4096];
+
+		/* The last leaf that calls itself by its own number is the deepest one. */
+		for (off_t at = 0; pread(fd, page, sizeof(page), at) == (ssize_t)sizeof(page);
+		     at += (off_t)sizeof(page))
+			if (page[8] == 2 && page[0] == at / (off_t)sizeof(page) && page[10])
+				id = page[0];
+		CHECK(id >= 2);
+		EQ_INT(pwrite(fd, "\xff", 1, (off_t)(id * sizeof(page)) + 24), 1);
+		EQ_INT(fstat(fd, &before), 0);
+		FAILS(try_open(root, true, &err), K3_STORE);
+		HAS_STR(err.msg, "damaged, not changed");
+		HAS_STR(err.hint, "backup");
+		EQ_INT(fstat(fd, &after), 0);
+		EQ_INT(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+		EQ_INT(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+	}
+}
+
+/* Killed while it makes a database, a run leaves a file without content. */
+TEST(a_creation_that_broke_off_is_no_obstacle)
+{
+	static const off_t sizes[] = { 0, 100, 4096, 16384 };
+	struct k3_err err;
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(sizes); k++) {
+		const char *root = unit_tmpdir();
+		K3_AUTO_FREE char *meta = below(root, IMP_META_DIR "/meta.db");
+		K3_AUTO_FREE char *native = below(root, IMP_NATIVE_DIR "/metadata.db");
+
+		make_dirs(root, IMP_META_DIR);
+		make_dirs(root, IMP_NATIVE_DIR);
+		write_file(root, IMP_META_DIR "/meta.db", "");
+		EQ_INT(truncate(meta, sizes[k]), 0);
+		OK(try_open(root, false, &err));
+		OK(try_open(root, true, &err));
+		write_file(root, IMP_NATIVE_DIR "/metadata.db", "");
+		EQ_INT(truncate(native, sizes[k]), 0);
+		OK(try_open(root, true, &err));
+		EQ_INT(unlink(meta), 0);
+		make_meta(root, "\6");
+		OK(try_open(root, true, &err));
+		/* With snapshots in the other file it was cut off. */
+		make_bucket(root, IMP_META_DIR, "meta.db", "v1/k8s.io/snapshots/native/x");
+		FAILS(try_open(root, true, &err), K3_STORE);
+		HAS_STR(err.msg, "metadata.db is an empty file");
+		FAILS(try_open(root, false, &err), K3_STORE);
+		make_bucket(root, IMP_NATIVE_DIR, "metadata.db", "v1/snapshots/x");
+		OK(try_open(root, true, &err));
+		EQ_INT(truncate(meta, 0), 0);
+		FAILS(try_open(root, true, &err), K3_STORE);
+		HAS_STR(err.msg, "meta.db is an empty file");
+		HAS_STR(err.hint, "backup");
+	}
 }
 
 TEST(database_without_schema_is_fresh)

@@ -248,4 +248,45 @@ TEST(image_limits)
 	FAILS(oci_image_parse(b.p, b.len, "{}", 2, &img, &err), K3_LIMIT);
 }
 
+TEST(documents_cut_at_every_byte)
+{
+	static const char manifest[] = MANIFEST(CONFIG_DESC, "[" GZIP(D2) "," GZIP(D3) "]");
+	static const char config[] = CONFIG("[\"" D1 "\",\"" D2 "\"]");
+	static const char index[] =
+		"{\"schemaVersion\":2,\"manifests\":[" DESC(OCI "manifest.v1+json", D1, "9") "]}";
+	struct oci_index ix;
+	struct oci_image img;
+	struct oci_desc desc;
+	struct k3_err err;
+
+	OK(parse(manifest, config, &img, &err));
+	oci_image_release(&img);
+	for (size_t n = 0; n < strlen(manifest); n++) {
+		FAILS(oci_manifest_config(manifest, n, &desc, &err), K3_FORMAT);
+		FAILS(oci_image_parse(manifest, n, config, strlen(config), &img, &err), K3_FORMAT);
+	}
+	for (size_t n = 0; n < strlen(config); n++)
+		FAILS(oci_image_parse(manifest, strlen(manifest), config, n, &img, &err),
+		      K3_FORMAT);
+	OK(oci_index_parse(index, strlen(index), &ix, &err));
+	oci_index_release(&ix);
+	for (size_t n = 0; n < strlen(index); n++)
+		FAILS(oci_index_parse(index, n, &ix, &err), K3_FORMAT);
+}
+
+TEST(one_blob_has_one_size)
+{
+	struct oci_image img;
+	struct k3_err err;
+
+	OK(parse(MANIFEST(CONFIG_DESC, "[" GZIP(D2) "," GZIP(D2) "]"),
+		 CONFIG("[\"" D1 "\",\"" D1 "\"]"), &img, &err));
+	oci_image_release(&img);
+	FAILS(parse(MANIFEST(CONFIG_DESC,
+			     "[" GZIP(D2) "," DESC(OCI "layer.v1.tar+gzip", D2, "6") "]"),
+		    CONFIG("[\"" D1 "\",\"" D1 "\"]"), &img, &err),
+	      K3_FORMAT);
+	EQ_STR(err.msg, "manifest: layers[0] and layers[1] give one blob two sizes");
+}
+
 UNIT_MAIN

@@ -270,6 +270,42 @@ TEST(wrong_parts_fail_the_digest)
 	bench_stop(&b);
 }
 
+/* Zeroes over n bytes of what a run has left of the big layer. */
+static void damage_left(const struct bench *b, long at, size_t n)
+{
+	static const uint8_t zeroes[CHUNK];
+	char path[512];
+	const char *digest = strchr(b->blob, ':') + 1;
+
+	snprintf(path, sizeof(path), "%s/.k3simg/blobs/sha256-%s.part", b->root, digest);
+	FILE *f = fopen(path, "r+");
+
+	CHECK(f && !fseek(f, at, SEEK_SET) && fwrite(zeroes, 1, n, f) == n && !fclose(f));
+}
+
+static void go_on_damaged(long at, uint64_t chunk)
+{
+	struct bench b;
+
+	bench_start(&b, MINIREG_ANSWER, 0);
+	b.stop_at = b.size / 2;
+	FAILS(preload(&b), K3_CANCELLED);
+	b.stop_at = 0;
+	k3_cancel_free(b.stop);
+	b.stop = k3_cancel_new();
+	damage_left(&b, at, 4096);
+	b.o.chunk_size = chunk;
+	works(&b);
+	bench_stop(&b);
+}
+
+TEST(damaged_parts_come_again)
+{
+	go_on_damaged(0, CHUNK);
+	go_on_damaged(3 * CHUNK + 100, CHUNK);
+	go_on_damaged(3 * CHUNK + 100, 0);
+}
+
 /* Cancelled in the middle, then gone on with as `chunk` says. */
 static void go_on(uint64_t chunk, uint64_t most)
 {

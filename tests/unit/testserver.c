@@ -2,6 +2,7 @@
 #include "tests/unit/testserver.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,11 +15,12 @@
 #define CONNECTIONS 8
 #define REQUEST_MAX 65536
 #define FAULT_MAX 4096
+#define TRICKLE_MS 50
 
 struct ts {
 	int listener, wake[2];
 	int peers[CONNECTIONS];
-	bool silent[CONNECTIONS];
+	bool silent[CONNECTIONS], trickles[CONNECTIONS];
 	char host[32];
 	const struct ts_step *_Atomic script;
 	atomic_uint used, strangers;
@@ -31,7 +33,7 @@ static void hang_up(struct ts *t, int i)
 {
 	close(t->peers[i]);
 	t->peers[i] = -1;
-	t->silent[i] = false;
+	t->silent[i] = t->trickles[i] = false;
 }
 
 static void reset(struct ts *t, int i)
@@ -137,8 +139,9 @@ static void answer(struct ts *t, int i)
 		hang_up(t, i);
 	else if (s->end == TS_RESET)
 		reset(t, i);
-	else if (s->end == TS_STALL)
+	else if (s->end != TS_KEEP)
 		t->silent[i] = true;
+	t->trickles[i] = s->end == TS_TRICKLE;
 }
 
 /* Reads head and body; false when the peer is gone. */
@@ -187,12 +190,30 @@ static void greet(struct ts *t)
 {
 	int fd = accept(t->listener, NULL, NULL);
 
+	/* else a head and a body sent one after the other wait for each other */
+	const int on = 1;
+
+	if (fd >= 0)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	for (int i = 0; i < CONNECTIONS && fd >= 0; i++)
 		if (t->peers[i] < 0) {
 			t->peers[i] = fd;
 			return;
 		}
 	close(fd);
+}
+
+/* Whether there is a connection that wants it. */
+static bool trickle(struct ts *t)
+{
+	bool any = false;
+
+	for (int i = 0; i < CONNECTIONS; i++)
+		if (t->trickles[i] && t->peers[i] >= 0) {
+			put_text(t->peers[i], "a:\n");
+			any = true;
+		}
+	return any;
 }
 
 static void *run(void *arg)
@@ -205,7 +226,7 @@ static void *run(void *arg)
 
 		for (int i = 0; i < CONNECTIONS; i++)
 			p[i + 2] = (struct pollfd){ t->silent[i] ? -1 : t->peers[i], POLLIN, 0 };
-		if (poll(p, CONNECTIONS + 2, -1) < 0 || p[0].revents)
+		if (poll(p, CONNECTIONS + 2, trickle(t) ? TRICKLE_MS : -1) < 0 || p[0].revents)
 			return NULL;
 		if (p[1].revents)
 			greet(t);

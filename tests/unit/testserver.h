@@ -15,10 +15,11 @@
 #include "fetch/fetch.h"
 
 enum ts_end {
-	TS_KEEP,  /* the connection stays open for the next request */
-	TS_CLOSE, /* closed after what was sent */
-	TS_STALL, /* open and silent for ever */
-	TS_RESET, /* closed with RST, and what was sent may be lost */
+	TS_KEEP,    /* the connection stays open for the next request */
+	TS_CLOSE,   /* closed after what was sent */
+	TS_STALL,   /* open and silent for ever */
+	TS_TRICKLE, /* open, and every 50 ms three bytes of a header or body */
+	TS_RESET,   /* closed with RST, and what was sent may be lost */
 };
 
 /* The last step of a script has reply = NULL. */

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/findings.h"
+
+#define JSON_MAX (256u << 20)
+#define RETRIES_MAX 100u
+
+struct settings {
+	const char *root, *ns, *platform, *creds, *auth_file, *ca_file, *output, *jobs, *retries;
+	bool plain_http, no_sync, quiet;
+};
+
+static const char about[] =
+	"\n"
+	"REF is a name as preload takes it, a digest, or an image ID or the start of one.\n"
+	"Each image is checked as by verify --deep.  Blobs that are damaged come from the "
+	"registry\n"
+	"that its names tell, by digest; trees are made anew from blobs, without network when "
+	"these\n"
+	"are whole.  Then it is checked again.  Exit status 0 when all is whole, 10 when not.\n"
+	"The containerd or k3s that owns the root must be stopped.\n";
+
+static size_t damage_left(const struct pl_repaired *r)
+{
+	return r->after.nimages ? r->after.damage : r->before.damage;
+}
+
+/* ---- results ---- */
+
+static void print_text(const struct settings *s, const char *ref, const struct pl_repaired *r)
+{
+	const struct pl_report *left = r->after.nimages ? &r->after : &r->before;
+	const char *name = left->nimages ? left->images[0].name : ref;
+
+	findings_print(&r->before, s->quiet);
+	if (!r->before.damage) {
+		printf("%s: whole\n", name);
+		return;
+	}
+	if (!left->damage) {
+		printf("%s: mended, %zu finding%s\n", name, r->before.damage,
+		       r->before.damage == 1 ? "" : "s");
+		return;
+	}
+	/* What is left is said again: some of it may have come to light only now. */
+	printf("%s: not mended, what is left:\n", name);
+	findings_print(left, true);
+	if (r->failed)
+		cli_image_error(name, &r->err);
+}
+
+static void json_image(struct k3_jw *w, const char *ref, const struct pl_repaired *r)
+{
+	const struct pl_report *left = r->after.nimages ? &r->after : &r->before;
+
+	k3_jw_obj(w, NULL);
+	k3_jw_str(w, "name", left->nimages ? left->images[0].name : ref);
+	k3_jw_str(w, "status", !r->before.damage ? "whole" : left->damage ? "failed" : "mended");
+	findings_json(w, "findings", &r->before);
+	findings_json(w, "left", left);
+	if (left->damage && r->failed) {
+		k3_jw_obj(w, "error");
+		k3_jw_str(w, "code", k3_code_name(r->err.code));
+		k3_jw_str(w, "message", r->err.msg);
+		k3_jw_str(w, "hint", r->err.hint[0] ? r->err.hint : NULL);
+		k3_jw_close_obj(w);
+	}
+	k3_jw_close_obj(w);
+}
+
+/* ---- the run ---- */
+
+/* One image after the other: what one mends of a shared layer the next finds whole. */
+static int repair_all(const struct settings *s, const struct pl_opts *o, const struct words *refs,
+		      const struct cli *c, struct k3_jw *w, int *status)
+{
+	for (size_t i = 0; i < refs->n; i++) {
+		__attribute__((cleanup(pl_repaired_release))) struct pl_repaired r = { 0 };
+		struct k3_err e;
+
+		if (pl_repair(o, refs->items[i], c->cancel, s->quiet ? NULL : findings_progress,
+			      NULL, &r, &e)) {
+			*status = cli_error(&e);
+			/* Others may be there; a store that cannot be used will not change. */
+			if (e.code != K3_NOTFOUND)
+				return -1;
+			continue;
+		}
+		if (w)
+			json_image(w, refs->items[i], &r);
+		else
+			print_text(s, refs->items[i], &r);
+		if (damage_left(&r) && !*status)
+			*status = CLI_FINDINGS_EXIT;
+	}
+	return 0;
+}
+
+static int repair(const struct settings *s, const struct pl_opts *o, const struct words *refs,
+		  const struct cli *c)
+{
+	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
+	struct k3_jw w = K3_JW(&out);
+	bool json = !strcmp(s->output, "json");
+	int status = 0;
+
+	if (json) {
+		k3_jw_obj(&w, NULL);
+		k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
+		k3_jw_str(&w, "root", s->root);
+		k3_jw_str(&w, "namespace", s->ns);
+		k3_jw_arr(&w, "images");
+	}
+	int rc = repair_all(s, o, refs, c, json ? &w : NULL, &status);
+
+	if (json) {
+		k3_jw_close_arr(&w);
+		k3_jw_close_obj(&w);
+		if (cli_put_json(&w))
+			return cli_finish(1);
+	}
+	return cli_finish(rc && !status ? 1 : status);
+}
+
+static int choose_options(const struct settings *s, struct pl_opts *o, struct k3_err *e)
+{
+	unsigned retries;
+
+	*o = (struct pl_opts){
+		.root = s->root,
+		.ns = s->ns,
+		.no_sync = s->no_sync,
+		.chunk_size = PL_CHUNK_DEFAULT,
+		.limits = unpack_limits_default,
+		.fetch = {
+			.plain_http = s->plain_http,
+			.creds = s->creds,
+			.auth_file = s->auth_file,
+			.ca_file = s->ca_file,
+			.user_agent = "k3simg/" K3_VERSION,
+		},
+	};
+	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
+		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
+	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
+		return -1;
+	if (s->retries) {
+		if (cli_parse_count("retries", s->retries, 0, RETRIES_MAX, &retries, e))
+			return -1;
+		o->fetch.attempts = retries + 1;
+	}
+	oci_platform_host(&o->platform);
+	return s->platform ? oci_platform_parse(s->platform, &o->platform, e) : 0;
+}
+
+static int prepare(struct settings *s, const struct words *refs, const struct cli *c)
+{
+	K3_AUTO_FREE char *root = s->root ? k3_xstrdup(s->root) : imp_default_root();
+	struct pl_opts o;
+	struct k3_err e;
+
+	s->root = root;
+	if (choose_options(s, &o, &e))
+		return cli_error(&e);
+	if (refs->n)
+		return repair(s, &o, refs, c);
+	k3_fail(&e, K3_USAGE, "no image was named");
+	k3_hint(&e, "\"k3simg verify --deep\" tells which ones are damaged");
+	return cli_error(&e);
+}
+
+int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv)
+{
+	struct settings s = { .ns = "k8s.io", .output = "text" };
+	struct words args = { 0 };
+	struct k3_err e;
+	bool help;
+	const struct opt opts[] = {
+		{ "root", 0, OPT_STR, "DIR",
+		  "containerd's root (default: the one of k3s if\nk3s is installed, else "
+		  "containerd's)",
+		  &s.root },
+		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
+		  &s.ns },
+		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]",
+		  "of an image that the store does not tell it of\n(default: this machine's)",
+		  &s.platform },
+		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
+		  &s.plain_http },
+		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
+		  &s.creds },
+		{ "authfile", 0, OPT_STR, "FILE",
+		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
+		  &s.auth_file },
+		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
+		  &s.ca_file },
+		{ "jobs", 'j', OPT_STR, "N",
+		  "layers hashed, trees built side by side (default:\none per CPU, 2 to 16)",
+		  &s.jobs },
+		{ "retries", 0, OPT_STR, "N", "try a request that failed again so often",
+		  &s.retries },
+		{ "no-sync", 0, OPT_FLAG, NULL, "do not wait until all is on disk", &s.no_sync },
+		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		  &s.output },
+		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results and errors", &s.quiet },
+		{ 0 },
+	};
+	int status;
+
+	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
+		status = cli_error(&e);
+	} else if (help) {
+		cli_help(cmd, about, opts);
+		status = cli_finish(0);
+	} else {
+		status = prepare(&s, &args, c);
+	}
+	words_release(&args);
+	return status;
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A damaged snapshot in the middle of a chain is replaced, also by a run that is cut off. */
+#include "tests/unit/unit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "importer/imp.h"
+
+#define LAYERS 3
+#define MEDIA "application/vnd.oci.image."
+
+/* An image made of texts; its layers are no archives, since nothing here unpacks them. */
+struct fake {
+	struct oci_ref ref;
+	struct oci_doc manifest;
+	struct k3_buf config;
+	char layer[LAYERS][32];
+	struct oci_image img;
+	struct imp_image im;
+};
+
+static void digest_text(const void *p, size_t n, char out[OCI_DIGEST_TEXT_MAX])
+{
+	struct oci_digest d;
+
+	oci_digest_of(K3_SHA256, p, n, &d);
+	oci_digest_format(&d, out);
+}
+
+static void fake_layers(struct fake *f)
+{
+	struct k3_err err = { 0 };
+	char text[OCI_DIGEST_TEXT_MAX];
+
+	OK(k3_buf_addf(
+		&f->config, &err,
+		"{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
+		"\"diff_ids\":["));
+	for (int k = 0; k < LAYERS; k++) {
+		snprintf(f->layer[k], sizeof(f->layer[k]), "layer %d", k);
+		digest_text(&f->layer[k][1], 6, text);
+		OK(k3_buf_addf(&f->config, &err, "%s\"%s\"", k ? "," : "", text));
+	}
+	OK(k3_buf_addf(&f->config, &err, "]}}"));
+	digest_text(f->config.p, f->config.len, text);
+	OK(k3_buf_addf(&f->manifest.body, &err,
+		       "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA "manifest.v1+json\","
+		       "\"config\":{\"mediaType\":\"" MEDIA "config.v1+json\",\"digest\":\"%s\","
+		       "\"size\":%zu},\"layers\":[",
+		       text, f->config.len));
+	for (int k = 0; k < LAYERS; k++) {
+		digest_text(f->layer[k], strlen(f->layer[k]), text);
+		OK(k3_buf_addf(&f->manifest.body, &err,
+			       "%s{\"mediaType\":\"" MEDIA "layer.v1.tar+gzip\",\"digest\":\"%s\","
+			       "\"size\":%zu}",
+			       k ? "," : "", text, strlen(f->layer[k])));
+	}
+	OK(k3_buf_addf(&f->manifest.body, &err, "]}"));
+}
+
+static struct fake *fake_new(void)
+{
+	struct fake *f = k3_xcalloc(1, sizeof(*f));
+	struct oci_desc *d = &f->manifest.desc;
+	struct k3_err err = { 0 };
+
+	f->config = f->manifest.body = K3_BUF(1 << 16);
+	OK(oci_ref_parse("a:1", &f->ref, &err));
+	fake_layers(f);
+	snprintf(d->media_text, sizeof(d->media_text), MEDIA "manifest.v1+json");
+	d->media = OCI_MEDIA_MANIFEST;
+	d->size = f->manifest.body.len;
+	oci_digest_of(K3_SHA256, f->manifest.body.p, f->manifest.body.len, &d->digest);
+	OK(oci_image_parse(f->manifest.body.p, f->manifest.body.len, f->config.p, f->config.len,
+			   &f->img, &err));
+	f->im = (struct imp_image){ .ref = &f->ref,
+				    .docs = &f->manifest,
+				    .ndocs = 1,
+				    .img = &f->img,
+				    .every_chain = true };
+	return f;
+}
+
+static void fake_free(struct fake *f)
+{
+	oci_image_release(&f->img);
+	oci_ref_release(&f->ref);
+	k3_buf_release(&f->manifest.body);
+	k3_buf_release(&f->config);
+	free(f);
+}
+
+/* ---- a run --------------------------------------------------------------------------- */
+
+static int put(struct imp *i, const struct oci_desc *d, const void *p, size_t n, struct k3_err *e)
+{
+	return imp_blob_put(i, d, p, n, e);
+}
+
+static int stage(struct imp *i, struct imp_view *v, struct fake *f, struct k3_err *e)
+{
+	struct imp_tree_from from = { 0 };
+
+	if (put(i, &f->manifest.desc, f->manifest.body.p, f->manifest.body.len, e) ||
+	    put(i, &f->img.config, f->config.p, f->config.len, e))
+		return -1;
+	for (size_t k = 0; k < LAYERS; k++) {
+		const struct oci_layer *l = &f->img.layers[k];
+		struct imp_tree *t;
+		uint64_t id;
+		bool have;
+
+		if (put(i, &l->blob, f->layer[k], strlen(f->layer[k]), e) ||
+		    imp_view_chain(v, &l->chain_id, &id, &have, e))
+			return -1;
+		if (have) {
+			from = (struct imp_tree_from){ .parent_id = id,
+						       .parent_chain = l->chain_id };
+			continue;
+		}
+		if (imp_tree_begin(i, &l->chain_id, &from, NULL, &t, e) ||
+		    mkdirat(imp_tree_rootfd(t), &f->layer[k][6], 0755) || imp_tree_seal(t, e))
+			return -1;
+		from = (struct imp_tree_from){ .parent = t };
+	}
+	imp_add_image(i, &f->im);
+	return 0;
+}
+
+struct how {
+	const char *root;
+	int doubted; /* layer whose snapshot counts as damaged, or -1 */
+	imp_step_fn *step;
+	void *arg;
+};
+
+static int run(const struct how *h, struct fake *f, struct k3_err *e)
+{
+	struct imp_opts o = { .root = h->root, .ns = "k8s.io", .write = true };
+	struct imp_view *v;
+	struct imp *i;
+	int rc;
+
+	if (imp_open(&o, &i, e))
+		return -1;
+	imp_set_step(i, h->step, h->arg);
+	if (h->doubted >= 0)
+		imp_distrust_chain(i, &f->img.layers[h->doubted].chain_id);
+	rc = imp_view_open(i, &v, e);
+	if (!rc) {
+		rc = stage(i, v, f, e);
+		imp_view_close(v);
+	}
+	rc = rc || imp_commit(i, e) ? -1 : 0;
+	imp_close(i, false);
+	return rc;
+}
+
+/* ---- the result ---------------------------------------------------------------------- */
+
+struct found {
+	size_t damage, leftovers;
+	uint64_t ids[LAYERS];
+	bool unpacked;
+};
+
+static int take(void *arg, const struct imp_finding *fi, struct k3_err *e)
+{
+	struct found *found = arg;
+
+	(void)e;
+	if (fi->kind == IMP_LEFTOVER)
+		found->leftovers++;
+	else if (fi->kind != IMP_NOTE)
+		found->damage++;
+	return 0;
+}
+
+static struct found look(const char *root, struct fake *f)
+{
+	struct imp_opts o = { .root = root, .ns = "k8s.io" };
+	const char *name = "docker.io/library/a:1";
+	struct imp_names names = {
+		.target = f->manifest.desc, .v = &name, .n = 1, .managed = true
+	};
+	struct imp_checked checked = { 0 };
+	struct found found = { 0 };
+	struct imp_sink sink = { take, &found };
+	struct oci_platform want = { "linux", "amd64", "" };
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+	bool sound;
+
+	OK(imp_open(&o, &i, &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(imp_check_databases(v, &sink, &sound, &err));
+	CHECK(sound);
+	OK(imp_check_image(v, &names, &want, &checked, &sink, &err));
+	EQ_INT(checked.n, 1);
+	found.unpacked = checked.variants[0].unpacked;
+	OK(imp_check_store(v, &sink, &err));
+	for (size_t k = 0; k < LAYERS; k++) {
+		bool have;
+
+		OK(imp_view_chain(v, &f->img.layers[k].chain_id, &found.ids[k], &have, &err));
+		CHECK(have);
+	}
+	imp_checked_release(&checked);
+	imp_view_close(v);
+	imp_close(i, true);
+	return found;
+}
+
+static size_t count_directories(const char *root)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/" IMP_SNAPSHOTS_DIR, root);
+	DIR *d = opendir(path);
+	size_t n = 0;
+
+	CHECK(d != NULL);
+	while (d && readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+static void check_whole(const char *root, struct fake *f, int replaced, const struct found *before)
+{
+	struct found now = look(root, f);
+
+	EQ_INT(now.damage, 0);
+	EQ_INT(now.leftovers, 0);
+	CHECK(now.unpacked);
+	EQ_INT(count_directories(root), LAYERS);
+	for (int k = 0; k < LAYERS; k++)
+		CHECK((now.ids[k] == before->ids[k]) == (k != replaced));
+}
+
+TEST(every_layer_can_be_replaced)
+{
+	for (int k = 0; k < LAYERS; k++) {
+		struct fake *f = fake_new();
+		struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+		struct k3_err err;
+
+		OK(run(&h, f, &err));
+		struct found before = look(h.root, f);
+
+		EQ_INT(before.damage, 0);
+		h.doubted = k;
+		OK(run(&h, f, &err));
+		CHECK(f->im.changed);
+		check_whole(h.root, f, k, &before);
+		h.doubted = -1;
+		OK(run(&h, f, &err));
+		CHECK(!f->im.changed);
+		check_whole(h.root, f, k, &before);
+		fake_free(f);
+	}
+}
+
+static int stop_there(void *arg, enum imp_step s, struct k3_err *e)
+{
+	const enum imp_step *at = arg;
+
+	(void)e;
+	if (s == *at)
+		_exit(42);
+	return 0;
+}
+
+static int fail_there(void *arg, enum imp_step s, struct k3_err *e)
+{
+	const enum imp_step *at = arg;
+
+	return s == *at ? k3_fail(e, K3_IO, "made up") : 0;
+}
+
+TEST(killed_while_replacing)
+{
+	for (enum imp_step at = IMP_STEP_FLUSHED; at < IMP_STEPS; at++) {
+		struct fake *f = fake_new();
+		struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+		struct k3_err err;
+		int status;
+
+		/* All blobs are there already. */
+		if (at == IMP_STEP_BLOB_PLACED) {
+			fake_free(f);
+			continue;
+		}
+		OK(run(&h, f, &err));
+		struct found before = look(h.root, f);
+
+		h = (struct how){ h.root, 1, stop_there, &at };
+		pid_t pid = fork();
+		if (pid == 0) {
+			(void)!run(&h, f, &err);
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		EQ_INT(WEXITSTATUS(status), 42);
+		struct found now = look(h.root, f);
+
+		CHECK(now.unpacked);
+		/* The records of meta.db decide; the other database may have more. */
+		CHECK((now.ids[1] != before.ids[1]) == (at == IMP_STEP_META_COMMITTED));
+		EQ_INT(now.ids[2], before.ids[2]);
+		if (at != IMP_STEP_META_COMMITTED)
+			EQ_INT(now.damage, 0);
+		/* The next run of any kind cleans up. */
+		h = (struct how){ .root = h.root, .doubted = -1 };
+		OK(run(&h, f, &err));
+		check_whole(h.root, f, at == IMP_STEP_META_COMMITTED ? 1 : -1, &before);
+		fake_free(f);
+	}
+}
+
+TEST(failed_while_replacing)
+{
+	for (enum imp_step at = IMP_STEP_FLUSHED; at < IMP_STEP_META_COMMITTED; at++) {
+		struct fake *f = fake_new();
+		struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+		struct k3_err err;
+
+		OK(run(&h, f, &err));
+		struct found before = look(h.root, f);
+
+		h = (struct how){ h.root, 1, fail_there, &at };
+		if (at != IMP_STEP_BLOB_PLACED) {
+			FAILS(run(&h, f, &err), K3_IO);
+			check_whole(h.root, f, -1, &before);
+		}
+		h.step = NULL;
+		OK(run(&h, f, &err));
+		check_whole(h.root, f, 1, &before);
+		fake_free(f);
+	}
+}
+
+TEST(a_blob_that_is_doubted_is_replaced)
+{
+	struct fake *f = fake_new();
+	struct imp_opts o = { .root = unit_tmpdir(), .ns = "k8s.io", .write = true };
+	struct how h = { .root = o.root, .doubted = -1 };
+	const struct oci_desc *d = &f->img.layers[0].blob;
+	K3_AUTO_FREE char *name = imp_blob_name(&d->digest);
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+	bool have;
+	int fd;
+
+	OK(run(&h, f, &err));
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", o.root, name);
+
+	/* The right size and the wrong bytes: no record tells. */
+	fd = open(path, O_WRONLY);
+	CHECK(fd >= 0 && pwrite(fd, "X", 1, 0) == 1);
+	close(fd);
+	EQ_INT(look(o.root, f).damage, 0);
+	OK(imp_open(&o, &i, &err));
+	imp_distrust_blob(i, &d->digest);
+	OK(imp_view_open(i, &v, &err));
+	OK(imp_view_blob(v, d, &have, &err));
+	CHECK(!have);
+	OK(stage(i, v, f, &err));
+	imp_view_close(v);
+	OK(imp_commit(i, &err));
+	imp_close(i, false);
+	OK(k3_open_dir(AT_FDCWD, o.root, &fd, &err));
+	K3_AUTO_BUF struct k3_buf bytes = K3_BUF(64);
+
+	OK(k3_read_file(fd, name, &bytes, &err));
+	close(fd);
+	EQ_INT(bytes.len, d->size);
+	CHECK(!memcmp(bytes.p, f->layer[0], bytes.len));
+	fake_free(f);
+}
+
+UNIT_MAIN
