@@ -25,3 +25,15 @@ bbolt_dump() {
     local tool
     tool=$(_bbolt_tool) && "$tool/bboltcheck" -dump "$1"
 }
+
+# bbolt_do OPTION FILE...: -records, -check or -plant, as main.go has them.
+bbolt_do() {
+    local tool
+    tool=$(_bbolt_tool) && "$tool/bboltcheck" "$@"
+}
+
+# bbolt_program: the program itself, for callers that run it often.
+bbolt_program() {
+    local tool
+    tool=$(_bbolt_tool) && printf '%s\n' "$tool/bboltcheck"
+}

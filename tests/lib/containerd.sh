@@ -1,12 +1,23 @@
 # shellcheck shell=bash
-# Real containerds: 1.6 is this machine's Debian package, 2.1 runs in the
-# newer Debian of forky.sh.  Source common.sh and forky.sh first; the caller
+# Real containerds: 1.6 is this machine's Debian package, 1.7 and 2.1 run in the
+# newer Debians of forky.sh.  Source common.sh and forky.sh first; the caller
 # has made $T.
+
+# ctd_debian VERSION: the root directory that has this containerd; "" is the
+# machine's own.
+ctd_debian() {
+    case $1 in
+    1.6) ;;
+    1.7) trixie_root ;;
+    2.1) forky_root ;;
+    *) die "there is no containerd $1 here: CTD_VERSION is 1.6, 1.7 or 2.1" ;;
+    esac
+}
 
 # ctd_config VERSION PAUSE ROOT STATE SOCKET: a configuration on stdout.
 ctd_config() {
     case $1 in
-    1.6)
+    1.*)
         cat <<TOML
 version = 2
 root = "$3"
@@ -61,14 +72,12 @@ TOML
 # of its own with nothing but loopback (ctd_net runs a command there).  Sets CRI_SOCKET for cri.py.  NAME (default:
 # ctd) is for the other functions; config, log and socket are in $T/NAME.
 ctd_start() {
-    local version=$1 root=$2 name=${3:-ctd} dir init i newroot="" path
+    local version=$1 root=$2 name=${3:-ctd} dir init i newroot path
     dir=$T/$name
     mkdir -p "$dir/state" "$dir/logs" "$root"
     ctd_config "$version" "${CTD_PAUSE:-127.0.0.1:1/none:1}" "$root" "$dir/state" "$dir/sock" >"$dir/config.toml"
     echo "$version" >"$dir/version"
-    if [ "$version" != 1.6 ]; then
-        newroot=$(forky_root) || return
-    fi
+    newroot=$(ctd_debian "$version") || return
     path=/usr/sbin:/usr/bin:/sbin:/bin
     # PID 1 of the namespace passes the signal on and waits; with it goes
     # everything that containerd started.  The socket is short: in $T/NAME.
@@ -108,12 +117,13 @@ cri() {
 
 # ctd_ctr NAME ARGS: the matching ctr, namespace k8s.io.
 ctd_ctr() {
-    local dir=$T/$1
+    local dir=$T/$1 newroot
     shift
-    if [ "$(cat "$dir/version")" = 1.6 ]; then
+    newroot=$(ctd_debian "$(cat "$dir/version")") || return
+    if [ -z "$newroot" ]; then
         ctr -a "$dir/sock" -n k8s.io "$@"
     else
-        FORKY_DIRS=$T forky_run ctr -a "$dir/sock" -n k8s.io "$@"
+        (enter "$newroot" "$T" ctr -a "$dir/sock" -n k8s.io "$@")
     fi
 }
 

@@ -185,9 +185,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "closes":
             self.close_connection = True
             return None
-        if fault == "hangs":
-            time.sleep(600)
-            return None
         if fault == "redirect-loop":
             return self.answer(307, Location=self.path)
         if fault == "cdn" and self.headers["Host"].startswith("127.") and not self.headers["Authorization"]:
@@ -242,4 +239,5 @@ def main(portfile):
     server.serve_forever()
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

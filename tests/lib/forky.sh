@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# A newer Debian as a directory: the containerd 2.1 series, built from the
-# mirror that this machine's apt already uses.  Source common.sh first.
+# Newer Debians as directories: forky has the containerd 2.1 series, trixie 1.7.
+# Built from the mirror that this machine's apt already uses.  Source common.sh
+# first.
 
 # mirror_uri: the mirror of the running Debian release, from apt itself.
 mirror_uri() {
@@ -23,21 +24,34 @@ debootstrap_options() {
         sed -n 's/^\(Acquire::[a-z:]*[Pp]roxy[^ ]*\) \("..*"\);$/--aptopt=\1 \2/p'
 }
 
-_forky_build() {
+# _debian_build RELEASE PACKAGES DIR
+_debian_build() {
     local opts
     mapfile -t opts < <(debootstrap_options)
     mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
-        --include=containerd,runc,crun,skopeo,umoci,ca-certificates \
-        "${opts[@]}" forky "$1" "$(mirror_uri)" || return
+        --include="$2" "${opts[@]}" "$1" "$3" "$(mirror_uri)" || return
     # containerd copies both into pods; Go knows no localhost without the first.
-    printf '127.0.0.1 localhost\n::1 localhost\n' >"$1/etc/hosts"
-    rm -f "$1/etc/resolv.conf"
-    : >"$1/etc/resolv.conf"
+    printf '127.0.0.1 localhost\n::1 localhost\n' >"$3/etc/hosts"
+    rm -f "$3/etc/resolv.conf"
+    : >"$3/etc/resolv.conf"
 }
 
-# forky_root: print the directory, building it first if need be.
+# _debian_root RELEASE PACKAGES: print the directory, building it first if need be.
+_debian_root() {
+    cached "$1-$({
+        declare -f debootstrap_options _debian_build
+        echo "$@"
+    } | sha256sum | cut -c1-8)" _debian_build "$@"
+}
+
+# forky_root: the Debian with containerd 2.1 and the peers of tests/bench.
 forky_root() {
-    cached "forky-$(sha256sum <"$LIB/forky.sh" | cut -c1-8)" _forky_build
+    _debian_root forky containerd,runc,crun,skopeo,umoci,ca-certificates
+}
+
+# trixie_root: the Debian with containerd 1.7; only where a test asks for it.
+trixie_root() {
+    _debian_root trixie containerd,runc,ca-certificates
 }
 
 # The inside of a private mount namespace: $1 = new root ("" keeps the old),

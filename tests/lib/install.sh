@@ -14,13 +14,16 @@ TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace"
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"
 
+# File systems for the long form of tests/integration/power-loss.sh.
+TORTURE_PACKAGES="xfsprogs btrfs-progs"
+
 # The gates, and the second compiler.
 LINT_PACKAGES="clang clang-format pmccabe shellcheck git"
 
 # Only to build bbolt's own checker, once (lib/bbolt.sh).
 BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 
-export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
