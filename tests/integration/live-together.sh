@@ -67,4 +67,120 @@ for mode in flat chain; do
     ctd_stop "$mode"
     rm -rf -- "$root"
 done
+
+# --- k3simg and k3simg ---
+
+# A registry that does not answer keeps the first one waiting for as long as we like.
+normal=$REGISTRY
+registry_start -n slow
+slow=$REGISTRY
+REGISTRY=$normal
+
+# hold ROOT: a first k3simg has the root, and waits for its registry; $first is its process.
+hold() {
+    local i
+    kill -STOP "$(cat "$T/slow/pid")"
+    "$K3SIMG" preload --root "$1" --pause none "$slow/exit:1" "$slow/zstd:1" >"$1.first" 2>&1 &
+    first=$!
+    for ((i = 0; i < 600; i++)); do
+        # The directory is made when the lock has been taken.
+        [ -d "$1/.k3simg/blobs" ] && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# await_line FILE PATTERN: until a line of it matches, or a minute.
+await_line() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        grep -q -- "$2" "$1" 2>/dev/null && return 0
+        sleep 0.1
+    done
+    cat "$1"
+    return 1
+}
+
+go_on() {
+    kill -CONT "$(cat "$T/slow/pid")"
+}
+at_exit go_on
+
+# second ROOT: one more, which has to wait; $second is its process.
+second() {
+    "$K3SIMG" preload --root "$1" --pause none "$REGISTRY/multi:1" "$REGISTRY/exit:1" >"$1.out" 2>"$1.second" &
+    second=$!
+    check "two: the second one says that it waits" await_line "$1.second" 'waiting for another k3simg'
+    check "two: and does" kill -0 "$second"
+}
+
+# both_whole ROOT TAG...: exactly these images, and the databases in order.
+both_whole() {
+    local root=$1
+    shift
+    names "$root" | sort | diff - <(printf '%s\n' "$@" | sort) &&
+        bbolt_check "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db" &&
+        [ ! -e "$root/.k3simg" ]
+}
+
+root=$T/two
+hold "$root"
+check_eq "two: the first one has the root" "$?" 0
+second "$root"
+go_on
+wait "$first"
+check_eq "two: the first one ends well" "$?" 0
+wait "$second"
+check_eq "two: the second one ends well" "$?" 0
+check "two: all images are there" both_whole "$root" "$slow/exit:1" "$slow/zstd:1" "$REGISTRY/multi:1" "$REGISTRY/exit:1"
+
+root=$T/killed
+hold "$root"
+check_eq "two: again" "$?" 0
+second "$root"
+kill -KILL "$first"
+wait "$first" 2>/dev/null
+wait "$second"
+check_eq "two: the first one is killed: the second one ends well" "$?" 0
+check "two: its images are there" both_whole "$root" "$REGISTRY/multi:1" "$REGISTRY/exit:1"
+go_on
+check "two: the first one's come with the next run" preload "$root" --pause none "$slow/exit:1" "$slow/zstd:1"
+check "two: then all are there" both_whole "$root" "$slow/exit:1" "$slow/zstd:1" "$REGISTRY/multi:1" "$REGISTRY/exit:1"
+
+root=$T/impatient
+hold "$root"
+check_eq "two: and again" "$?" 0
+second "$root"
+kill -INT "$second"
+wait "$second"
+check_eq "two: the second one is interrupted while it waits" "$?" 130
+go_on
+wait "$first"
+check_eq "two: which is nothing to the first one" "$?" 0
+check "two: whose images are there" both_whole "$root" "$slow/exit:1" "$slow/zstd:1"
+
+# Eight at once, of which each shares images with the next, some flat and some chain.
+root=$T/eight
+all=(exit:1 zstd:1 multi:1 static:1 docker2:1 nginx:7 debian:base rancher/mirrored-pause:3.6)
+jobs=()
+for ((i = 0; i < 8; i++)); do
+    mode=$([ $((i % 2)) = 0 ] && echo flat || echo chain)
+    # shellcheck disable=SC2046
+    "$K3SIMG" preload -q --root "$root" --pause none --snapshots "$mode" \
+        $(refs "${all[i]}" "${all[(i + 1) % 8]}" "${all[(i + 2) % 8]}") >"$T/eight.$i" 2>&1 &
+    jobs+=($!)
+done
+for ((i = 0; i < 8; i++)); do
+    wait "${jobs[i]}"
+    check_eq "eight: number $i ends well" "$?" 0
+done
+# shellcheck disable=SC2046
+check "eight: all images are there" both_whole "$root" $(refs "${all[@]}")
+if ctd_start "$CTD_VERSION" "$root" eight; then
+    check "eight: containerd finds all of them whole" images_whole eight
+    check_has "eight: and runs one" "$(cri run "$REGISTRY/static:1")" 'static binary ran'
+    ctd_stop eight
+else
+    fail "eight: containerd starts"
+fi
 finish
