@@ -24,7 +24,7 @@ FUZZ_S ?= 60
 VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
-FOLDERS := base oci bolt fetch unpack snapshot importer pipeline cli
+FOLDERS := base oci bolt fetch unpack snapshot grpc cri importer pipeline cli
 LIBS := libcurl libcrypto jansson zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)
