@@ -289,7 +289,7 @@ int imp_commit(struct imp *i, struct k3_err *e)
 {
 	bool changed = false;
 
-	if (!i->write || i->committed)
+	if (!i->write || i->stage_only || i->committed)
 		return k3_fail(e, K3_BUG, "root is not open for a commit");
 	if (!i->nimages)
 		return 0;
@@ -301,6 +301,7 @@ int imp_commit(struct imp *i, struct k3_err *e)
 		/* It has stopped: then we have the databases for ourselves. */
 		imp_daemon_close(i->daemon);
 		i->daemon = NULL;
+		i->live = false;
 		return commit_offline(i, &changed, e);
 	}
 	if (!commit_offline(i, &changed, e))
@@ -308,5 +309,6 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	if (!changed || i->mode == IMP_OFFLINE)
 		return -1;
 	/* It has been started. */
+	i->live = true;
 	return imp_live_connect(i, e) || imp_live_commit(i, &changed, e) ? -1 : 0;
 }

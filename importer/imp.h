@@ -72,7 +72,9 @@ struct imp {
 	bool write, pin, no_sync;
 	enum imp_mode mode;
 	char *address;
-	struct imp_daemon *daemon; /* connected: containerd has this root */
+	bool stage_only;
+	bool live;                 /* containerd has the databases */
+	struct imp_daemon *daemon; /* connected, if live and something may be committed */
 	struct k3_cancel *cancel;
 	int rootfd; /* holds the run lock with write */
 	int stagefd, blobsfd, treesfd;

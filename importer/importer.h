@@ -73,8 +73,9 @@ struct imp_opts {
 	const char *ns;   /* containerd namespace, e.g. "k8s.io" */
 	enum imp_mode mode;
 	const char *address; /* socket of containerd, for a root that is to be written */
-	bool write; /* preload: make what is missing, take the run lock, sweep old staging */
-	bool pin;   /* label images as pinned */
+	bool write;      /* preload: make what is missing, take the run lock, sweep old staging */
+	bool stage_only; /* with write: nothing will be committed, no containerd is needed */
+	bool pin;        /* label images as pinned */
 	/*
 	 * imp_commit does not wait until blobs and trees are on disk: a loss of power soon after
 	 * may leave images that are recorded and broken.  A killed process never does, either way.

@@ -150,8 +150,9 @@ static int check_one_file_system(struct imp *i, struct k3_err *e)
 /* live: somebody has the databases, and with the run lock that is no k3simg. */
 static int choose_mode(struct imp *i, bool live, struct k3_err *e)
 {
+	i->live = live;
 	if (live)
-		return imp_live_connect(i, e);
+		return i->stage_only ? 0 : imp_live_connect(i, e);
 	if (i->mode != IMP_LIVE)
 		return 0;
 	k3_fail(e, K3_STORE, "no containerd is running on this root");
@@ -267,7 +268,7 @@ static int open_staging(struct imp *i, struct k3_err *e)
 	if (k3_make_dir(i->rootfd, IMP_STAGE_DIR, 0700, &i->stagefd, e) ||
 	    k3_make_dir(i->stagefd, "trees", 0700, &old, e) ||
 	    /* What is left of a commit waits for a run that has the databases. */
-	    (!i->daemon && imp_recover(i, e)) || k3_remove_tree(i->stagefd, "trees", e) ||
+	    (!i->live && imp_recover(i, e)) || k3_remove_tree(i->stagefd, "trees", e) ||
 	    k3_make_dir(i->stagefd, "trees", 0700, &i->treesfd, e) ||
 	    k3_make_dir(i->stagefd, "blobs", 0700, &i->blobsfd, e))
 		return k3_wrap(e, "staging directory");
@@ -325,6 +326,7 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 	i->write = o->write;
 	i->pin = o->pin;
 	i->no_sync = o->no_sync;
+	i->stage_only = o->stage_only;
 	i->mode = o->mode;
 	i->address = o->address ? k3_xstrdup(o->address) : NULL;
 	i->cancel = o->cancel;
@@ -344,7 +346,7 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 
 bool imp_is_live(const struct imp *i)
 {
-	return i->daemon != NULL;
+	return i->live;
 }
 
 /* Best effort: a lease that stays ends by itself, or with the next run. */
