@@ -19,7 +19,7 @@ static const char about[] =
 	"Without REF: all images of the namespace, and the store around them.\n"
 	"Findings go to standard output, a line each: IMAGE: PATH: WHAT IS WRONG.\n"
 	"Exit status 0 when all is whole, 10 when there are findings.\n"
-	"The containerd or k3s that owns the root must be stopped.\n";
+	"Works while the containerd or k3s that has the root runs, too.\n";
 
 static const char *plural(size_t n)
 {
