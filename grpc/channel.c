@@ -244,8 +244,8 @@ static int start_session(struct grpc *g)
 	       nghttp2_session_set_local_window_size(g->h2, NGHTTP2_FLAG_NONE, 0, WINDOW);
 }
 
-/* The stream that is under way ends with the connection. */
-static void lost(struct grpc *g, const char *why)
+/* The stream that is under way ends with the connection; sys: an errno, or 0. */
+static void lost(struct grpc *g, int sys, const char *why)
 {
 	struct grpc_stream *s = g->stream;
 
@@ -255,7 +255,11 @@ static void lost(struct grpc *g, const char *why)
 	s->closed = true;
 	if (s->over)
 		return;
-	k3_fail(&s->err, K3_BUSY, "the connection to %s broke: %s", g->socket, why);
+	if (sys)
+		k3_fail_sys(&s->err, sys, "the connection to %s broke", g->socket);
+	else
+		k3_fail(&s->err, K3_BUSY, "the connection to %s broke: %s", g->socket, why);
+	s->err.code = K3_BUSY;
 	k3_hint(&s->err, "did containerd stop? its log says why");
 	fail_here(s, GRPC_NO_PEER);
 }
@@ -269,7 +273,7 @@ static void send_some(struct grpc *g)
 		if (!g->send_len) {
 			n = nghttp2_session_mem_send(g->h2, &g->send);
 			if (n < 0) {
-				lost(g, nghttp2_strerror((int)n));
+				lost(g, 0, nghttp2_strerror((int)n));
 				return;
 			}
 			g->send_len = (size_t)n;
@@ -284,7 +288,7 @@ static void send_some(struct grpc *g)
 		if (n < 0) {
 			/* What the peer has sent before it closed is still to be read. */
 			if (errno != EPIPE && errno != ECONNRESET)
-				lost(g, strerror(errno));
+				lost(g, errno, NULL);
 			g->send_len = 0;
 			return;
 		}
@@ -321,7 +325,7 @@ static void receive_some(struct grpc *g)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
-			lost(g, n ? strerror(errno) : "closed by the peer");
+			lost(g, n ? errno : 0, "closed by the peer");
 			return;
 		}
 		taken = nghttp2_session_mem_recv(g->h2, buf, (size_t)n);
@@ -330,7 +334,7 @@ static void receive_some(struct grpc *g)
 			return;
 		}
 		if (!nghttp2_session_want_read(g->h2) && !nghttp2_session_want_write(g->h2)) {
-			lost(g, "closed by the peer");
+			lost(g, 0, "closed by the peer");
 			return;
 		}
 	}

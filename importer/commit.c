@@ -18,6 +18,9 @@
 #include "importer/root.h"
 #include "importer/undo.h"
 
+/* How often a commit changes its way, for a containerd that is started and stopped. */
+#define TURNS_MAX 4u
+
 struct commit {
 	struct imp *i;
 	struct imp_dbs dbs;
@@ -287,28 +290,19 @@ static int commit_offline(struct imp *i, bool *locked_out, struct k3_err *e)
 
 int imp_commit(struct imp *i, struct k3_err *e)
 {
-	bool changed = false;
-
 	if (!i->write || i->stage_only || i->committed)
 		return k3_fail(e, K3_BUG, "root is not open for a commit");
 	if (!i->nimages)
 		return 0;
-	if (i->daemon) {
-		if (!imp_live_commit(i, &changed, e))
-			return 0;
-		if (!changed || i->mode == IMP_LIVE)
-			return -1;
-		/* It has stopped: then we have the databases for ourselves. */
-		imp_daemon_close(i->daemon);
-		i->daemon = NULL;
-		i->live = false;
-		return commit_offline(i, &changed, e);
+	for (unsigned k = 0;; k++) {
+		bool other = false;
+		int rc = i->live ? imp_live_commit(i, &other, e) : commit_offline(i, &other, e);
+
+		if (!rc || !other || i->mode != IMP_AUTO || k == TURNS_MAX)
+			return rc ? -1 : 0;
+		/* It has been started meanwhile, or has stopped: nothing was done yet. */
+		if (i->live)
+			imp_daemon_close(K3_STEAL(i->daemon));
+		i->live = !i->live;
 	}
-	if (!commit_offline(i, &changed, e))
-		return 0;
-	if (!changed || i->mode == IMP_OFFLINE)
-		return -1;
-	/* It has been started. */
-	i->live = true;
-	return imp_live_connect(i, e) || imp_live_commit(i, &changed, e) ? -1 : 0;
 }

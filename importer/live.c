@@ -25,6 +25,8 @@
 
 /* The namespace of Kubernetes; CRI knows no other. */
 #define CRI_NAMESPACE "k8s.io"
+#define CONNECT_MS 5000u
+#define CONNECT_POLL_MS 100u
 /* containerd answers before its CRI plugin has looked at all images. */
 #define CRI_READY_MS 30000u
 /* CRI learns of new images by events, one after the other. */
@@ -34,6 +36,33 @@
 
 /* ---- connecting --------------------------------------------------------------------- */
 
+/* What a call says of itself, like "not found", is not what the user asked for. */
+static void as_store(struct k3_err *e)
+{
+	if (e->code == K3_NOTFOUND || e->code == K3_AUTH || e->code == K3_PROTO ||
+	    e->code == K3_LIMIT || e->code == K3_UNSUPPORTED)
+		e->code = K3_STORE;
+}
+
+/* A containerd that starts has its databases before it has its socket. */
+static int open_daemon(struct imp *i, struct k3_err *e)
+{
+	uint64_t end = k3_now_ms() + CONNECT_MS;
+
+	for (;;) {
+		struct k3_err why;
+
+		if (!imp_daemon_open(i->address, i->ns, i->cancel, &i->daemon, &why))
+			return 0;
+		if (why.code != K3_BUSY || k3_now_ms() >= end) {
+			*e = why;
+			return -1;
+		}
+		if (k3_cancel_sleep(i->cancel, CONNECT_POLL_MS, e))
+			return -1;
+	}
+}
+
 int imp_live_connect(struct imp *i, struct k3_err *e)
 {
 	if (i->daemon)
@@ -42,10 +71,12 @@ int imp_live_connect(struct imp *i, struct k3_err *e)
 		k3_fail(e, K3_BUSY, "containerd is running on this root (%s)", i->root);
 		return k3_hint(e, "name its socket with --address, or stop it");
 	}
-	if (!imp_daemon_open(i->address, i->ns, i->cancel, &i->daemon, e))
+	if (!open_daemon(i, e))
 		return 0;
-	if (e->code != K3_BUSY)
+	if (e->code != K3_BUSY) {
+		as_store(e);
 		return k3_wrap(e, "containerd at %s", i->address);
+	}
 	k3_wrap(e, "%s is in use, but no containerd answers at %s", i->root, i->address);
 	e->hint[0] = '\0';
 	return k3_hint(e, "name the socket of the containerd that has this root: --address, or "
@@ -243,16 +274,6 @@ static int look(struct live *l, struct k3_err *e)
 
 /* ---- blobs -------------------------------------------------------------------------- */
 
-/* Its file, for the daemon that does not find it: ours is open before it can be collected. */
-static int open_blob(struct imp *i, const struct oci_desc *desc, int *fd, struct k3_err *e)
-{
-	char path[IMP_PATH_MAX];
-
-	imp_blob_path(&desc->digest, path);
-	*fd = openat(i->rootfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return *fd < 0 ? k3_fail_sys(e, errno, "cannot open %s", path) : 0;
-}
-
 static int record_blob(struct live *l, const struct oci_desc *desc, const struct imp_labels *labels,
 		       struct imp_image *im, struct k3_err *e)
 {
@@ -260,6 +281,9 @@ static int record_blob(struct live *l, const struct oci_desc *desc, const struct
 	K3_AUTO_FD int fd = -1;
 	bool found, existed = false;
 
+	/* For the daemon that does not find the file: open before it can be collected. */
+	if (imp_blob_open(l->i, desc, &fd, e))
+		return -1;
 	if (s && s->replace && !s->placed) {
 		im->changed = true;
 		if (imp_blob_place(l->i, s, desc, e))
@@ -267,8 +291,7 @@ static int record_blob(struct live *l, const struct oci_desc *desc, const struct
 	} else if (imp_daemon_hold_blob(l->d, &desc->digest, e)) {
 		return -1;
 	}
-	if (open_blob(l->i, desc, &fd, e) ||
-	    imp_daemon_label_blob(l->d, desc, labels, &found, &im->changed, e))
+	if (imp_daemon_label_blob(l->d, desc, labels, &found, &im->changed, e))
 		return -1;
 	if (!found) {
 		im->changed = true;
@@ -412,6 +435,15 @@ static int check_unpacked(struct live *l, const struct imp_image *im, const char
 	return k3_hint(e, "run again");
 }
 
+/* CRI takes no notice of an image for other machines, which was asked for all the same. */
+static bool runs_here(const struct imp_image *im)
+{
+	struct oci_platform host;
+
+	oci_platform_host(&host);
+	return !strcmp(im->img->platform.os, host.os) && !strcmp(im->img->platform.arch, host.arch);
+}
+
 static int check_cri(struct live *l, struct k3_err *e)
 {
 	struct grpc *g = imp_daemon_channel(l->d);
@@ -430,6 +462,8 @@ static int check_cri(struct live *l, struct k3_err *e)
 	for (size_t k = 0; k < l->plan.nnames; k++) {
 		const struct imp_name *n = &l->plan.names[k];
 
+		if (!runs_here(n->image))
+			continue;
 		if (check_unpacked(l, n->image, n->text, e) ||
 		    wait_for_cri(l, n->image, n->text, e))
 			return -1;
@@ -491,19 +525,20 @@ static int run(struct live *l, struct k3_err *e)
 
 int imp_live_commit(struct imp *i, bool *gone, struct k3_err *e)
 {
-	struct live l = { .i = i, .d = i->daemon };
+	struct live l = { .i = i };
 	int rc;
 
+	if (imp_live_connect(i, e))
+		return -1;
 	*gone = imp_daemon_ping(i->daemon, e) && e->code == K3_BUSY;
 	if (*gone)
 		return -1;
-	imp_staged_sort(i);
-	rc = run(&l, e);
-	if (!rc)
-		rc = imp_daemon_release(l.d, e);
+	l.d = i->daemon;
+	rc = run(&l, e) || imp_daemon_release(l.d, e);
 	live_release(&l);
 	if (!rc)
 		return 0;
+	as_store(e);
 	k3_wrap(e, "%s: through containerd %s at %s", i->root, imp_daemon_version(i->daemon),
 		i->address);
 	return e->code == K3_BUSY ? k3_hint(e, "run again: it goes on from here") : -1;
