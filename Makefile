@@ -25,7 +25,7 @@ VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
 FOLDERS := base oci bolt fetch unpack snapshot grpc cri importer pipeline cli
-LIBS := libcurl libcrypto jansson zlib libzstd
+LIBS := libcurl libnghttp2 libcrypto jansson zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)
 ifeq ($(ISAL),1)
@@ -101,7 +101,7 @@ $(LIB): $(call obj,$(LIB_SRC))
 	$(Q)$(AR) rcs $@ $^
 
 # The byte-level folders are held to explicit conversions.
-$(B)/bolt/%.o $(B)/unpack/%.o: ALL_CFLAGS += -Wconversion
+$(B)/bolt/%.o $(B)/grpc/%.o $(B)/unpack/%.o: ALL_CFLAGS += -Wconversion
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)

@@ -40,6 +40,11 @@ enum bolt_flags {
 	BOLT_READ = 0,        /* LOCK_SH, transactions are read-only */
 	BOLT_WRITE = 1 << 0,  /* LOCK_EX */
 	BOLT_CREATE = 1 << 1, /* with BOLT_WRITE: a missing or empty file becomes a new database */
+	/*
+	 * To read a file that another process keeps locked: what was opened is then a copy of it
+	 * in memory, as one of its commits has left it, and bolt_is_copy() says so.
+	 */
+	BOLT_COPY = 1 << 2,
 };
 
 /*
@@ -49,12 +54,17 @@ enum bolt_flags {
  * A new database is written and fsynced, and so is the directory.  Besides an empty file,
  * BOLT_CREATE accepts what a creation that broke off leaves behind, but no other content.
  * K3_NOTFOUND no such file, or without BOLT_CREATE one of those; K3_BUSY lock held by
- * somebody else; K3_STORE not a bbolt file, no valid meta page, unsupported version or page
- * size, shorter than its high-water mark; K3_LIMIT more than 256 GiB of 4096-byte pages;
- * K3_IO, K3_NOSPC.
+ * somebody else (with BOLT_COPY: who writes all the time); K3_STORE not a bbolt file, no valid meta
+ * page, unsupported version or page size, shorter than its high-water mark; K3_LIMIT more than 256
+ * GiB of 4096-byte pages; K3_IO, K3_NOSPC.
  */
 K3_MUST int bolt_open(int dirfd, const char *name, unsigned flags, unsigned mode,
 		      struct bolt_db **out, struct k3_err *e);
+
+/* Whether it is a copy of a file that was locked by another process. */
+bool bolt_is_copy(const struct bolt_db *db);
+/* Whether the file that db is a copy of has been written to since; true when in doubt. */
+bool bolt_is_stale(const struct bolt_db *db);
 
 /* Unlocks and closes.  Aborts a transaction still open.  NULL is a no-op. */
 void bolt_close(struct bolt_db *db);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "bolt/copy.h"
 #include "bolt/damage.h"
 #include "bolt/txn.h"
 
@@ -100,7 +101,9 @@ static int same_file(int dirfd, const char *name, int fd, bool *same, struct k3_
 	return 0;
 }
 
-static int open_locked(int dirfd, const char *name, unsigned flags, int *out, struct k3_err *e)
+/* *original is left alone unless *out is a copy of it. */
+static int open_locked(int dirfd, const char *name, unsigned flags, int *out, int *original,
+		       struct k3_err *e)
 {
 	for (int i = 0; i < OPEN_TRIES; i++) {
 		K3_AUTO_FD int fd = -1;
@@ -109,6 +112,12 @@ static int open_locked(int dirfd, const char *name, unsigned flags, int *out, st
 		if (open_file(dirfd, name, flags, &fd, e))
 			return -1;
 		if (flock(fd, (flags & BOLT_WRITE ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
+			if (errno == EWOULDBLOCK && flags & BOLT_COPY) {
+				if (bolt_copy(fd, name, out, e))
+					return -1;
+				*original = k3_steal_fd(&fd);
+				return 0;
+			}
 			if (errno == EWOULDBLOCK)
 				return k3_fail(e, K3_BUSY, "locked by another process");
 			return k3_fail_sys(e, errno, "cannot lock");
@@ -187,7 +196,7 @@ static int open_db(struct bolt_db *db, int dirfd, unsigned flags, unsigned mode,
 	bool none;
 
 	bolt_meta_new_image(image, page_size);
-	if (open_locked(dirfd, db->name, flags, &db->fd, e) || file_size(db, e) ||
+	if (open_locked(dirfd, db->name, flags, &db->fd, &db->original, e) || file_size(db, e) ||
 	    unborn(db, image, len, &none, e))
 		return -1;
 	if (none && !(flags & BOLT_CREATE))
@@ -203,11 +212,13 @@ int bolt_open_with(int dirfd, const char *name, unsigned flags, unsigned mode,
 {
 	if (flags & BOLT_CREATE && !(flags & BOLT_WRITE))
 		return k3_fail(e, K3_BUG, "%s: BOLT_CREATE without BOLT_WRITE", name);
+	if (flags & BOLT_COPY && flags & BOLT_WRITE)
+		return k3_fail(e, K3_BUG, "%s: BOLT_COPY with BOLT_WRITE", name);
 	if (!page_size)
 		page_size = (uint32_t)sysconf(_SC_PAGESIZE);
 	struct bolt_db *db = k3_xcalloc(1, sizeof(*db));
 
-	db->fd = -1;
+	db->fd = db->original = -1;
 	db->name = k3_xstrdup(name);
 	db->port = port ? port : &bolt_port_system;
 	db->writable = flags & BOLT_WRITE;
@@ -225,12 +236,31 @@ int bolt_open(int dirfd, const char *name, unsigned flags, unsigned mode, struct
 	return bolt_open_with(dirfd, name, flags, mode, NULL, 0, out, e);
 }
 
+bool bolt_is_copy(const struct bolt_db *db)
+{
+	return db->original >= 0;
+}
+
+bool bolt_is_stale(const struct bolt_db *db)
+{
+	struct bolt_meta now;
+	struct k3_err ignored;
+	struct stat st;
+
+	if (db->original < 0)
+		return false;
+	return fstat(db->original, &st) ||
+	       bolt_meta_load(db->original, (uint64_t)st.st_size, &now, &ignored) ||
+	       now.txid != db->meta.txid;
+}
+
 void bolt_close(struct bolt_db *db)
 {
 	if (!db)
 		return;
 	bolt_abort(db->txn);
 	unmap(db);
+	k3_closep(&db->original);
 	k3_closep(&db->fd); /* everything worth keeping was synced; this drops the lock */
 	free(db->name);
 	free(db);

@@ -12,7 +12,8 @@
 
 struct bolt_db {
 	int fd;
-	char *name; /* for messages */
+	int original; /* fd is a copy of this one; else -1 */
+	char *name;   /* for messages */
 	const struct bolt_port *port;
 	struct bolt_meta meta; /* current, durable */
 	uint64_t size;         /* of the file */

@@ -306,8 +306,7 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 
 	words_release(&args);
 	if (help) {
-		cli_help(cmd, "\nThe containerd or k3s that owns the root must be stopped.\n",
-			 opts);
+		cli_help(cmd, "\nWorks while containerd or k3s runs, too.\n", opts);
 		return cli_finish(0);
 	}
 	if (extra) {

@@ -18,6 +18,7 @@
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
 	const char *config_file, *output, *jobs, *chunk_size, *retries, *timeout;
+	const char *mode, *address;
 	bool plain_http, pin, no_sync, quiet, verbose;
 	struct words lists;
 };
@@ -33,7 +34,7 @@ struct wanted {
 static const char about[] =
 	"\n"
 	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:...\n"
-	"The containerd or k3s that owns the root must be stopped.\n";
+	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n";
 
 static void wanted_release(struct wanted *w)
 {
@@ -91,20 +92,17 @@ static void check_snapshotter(const struct imp_config *c)
 }
 
 /* The pause image: kubelet looks it up under the literal text of the configuration. */
-static int want_pause(struct wanted *w, const struct settings *s, struct k3_err *e)
+static int want_pause(struct wanted *w, const struct settings *s, const struct imp_config *config,
+		      struct k3_err *e)
 {
-	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
-	const char *text = s->pause;
+	bool automatic = !strcmp(s->pause, "auto");
+	const char *text = automatic ? config->pause : s->pause;
 	size_t index;
 
 	if (!strcmp(text, "none"))
 		return 0;
-	if (!strcmp(text, "auto")) {
-		if (imp_config_load(s->root, s->config_file, &config, e))
-			return -1;
-		check_snapshotter(&config);
-		text = config.pause;
-	}
+	if (automatic)
+		check_snapshotter(config);
 	if (want(w, text, &index, e))
 		return k3_wrap(e, "pause image");
 	K3_AUTO_FREE char *name = oci_ref_name(&w->reqs[index].ref);
@@ -113,9 +111,10 @@ static int want_pause(struct wanted *w, const struct settings *s, struct k3_err 
 		w->literal = k3_xstrdup(text);
 		w->reqs[index].literal_name = w->literal;
 	}
-	if (config.pause && !s->quiet)
+	if (automatic && !s->quiet)
 		fprintf(stderr, "pause image: %s (%s)\n", text,
-			!config.pause_default ? config.file : "default; --pause names another one");
+			!config->pause_default ? config->file
+					       : "default; --pause names another one");
 	return 0;
 }
 
@@ -163,6 +162,12 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 			.cancel = c->cancel,
 		},
 	};
+	if (!strcmp(s->mode, "live"))
+		o->mode = IMP_LIVE;
+	else if (!strcmp(s->mode, "offline"))
+		o->mode = IMP_OFFLINE;
+	else if (strcmp(s->mode, "auto") != 0)
+		return k3_fail(e, K3_USAGE, "--mode is auto, live or offline, not \"%s\"", s->mode);
 	if (!strcmp(s->snapshots, "chain"))
 		o->snapshots = PL_CHAIN;
 	else if (strcmp(s->snapshots, "flat") != 0)
@@ -196,9 +201,10 @@ static void print_text(const struct settings *s, const struct wanted *w,
 		cli_size(r->compressed, size, sizeof(size));
 		cli_duration(r->ms, time, sizeof(time));
 		/* 19 bytes: the algorithm and twelve digits, as crictl shows them */
-		printf("%s  %s  %.19s  %zu layer%s  %s  %s%s%s  %s\n", w->names[i], platform,
+		printf("%s  %s  %.19s  %zu layer%s  %s  %s%s%s%s  %s\n", w->names[i], platform,
 		       digest, r->layers, r->layers == 1 ? "" : "s", size, s->snapshots,
-		       s->pin ? "  pinned" : "", r->changed ? "" : "  up to date", time);
+		       s->pin ? "  pinned" : "", r->live ? "  live" : "",
+		       r->changed ? "" : "  up to date", time);
 	}
 }
 
@@ -224,6 +230,7 @@ static void json_image(struct k3_jw *w, const char *name, const struct pl_result
 	k3_jw_str(w, "id", text);
 	oci_platform_format(&r->platform, text, sizeof(text));
 	k3_jw_str(w, "platform", text);
+	k3_jw_str(w, "mode", r->live ? "live" : "offline");
 	k3_jw_u64(w, "layers", r->layers);
 	k3_jw_u64(w, "compressedBytes", r->compressed);
 	k3_jw_u64(w, "fetchedBytes", r->fetched);
@@ -320,9 +327,18 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	return cli_finish(rc ? k3_exit_status(e.code) : status_of(w, res, asked));
 }
 
+/* The socket: named, or as every tool of containerd looks for it. */
+static const char *choose_address(const struct settings *s, const struct imp_config *config)
+{
+	const char *env = getenv("CONTAINERD_ADDRESS");
+
+	return s->address ? s->address : env && *env ? env : config->address;
+}
+
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
 {
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
+	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct pl_opts o;
 	struct k3_err e;
 	size_t index;
@@ -342,16 +358,20 @@ static int prepare(const struct settings *s, const struct words *args, const str
 	}
 	size_t asked = w.n;
 
-	if (want_pause(&w, s, &e))
+	if (imp_config_load(s->root, s->config_file, &config, &e) || want_pause(&w, s, &config, &e))
 		return cli_error(&e);
+	o.address = choose_address(s, &config);
 	return w.n ? preload(s, &o, &w, asked ? asked : w.n, c->cancel) : 0;
 }
 
 int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
-	struct settings s = {
-		.ns = "k8s.io", .snapshots = "flat", .pause = "auto", .output = "text", .pin = true
-	};
+	struct settings s = { .ns = "k8s.io",
+			      .mode = "auto",
+			      .snapshots = "flat",
+			      .pause = "auto",
+			      .output = "text",
+			      .pin = true };
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
@@ -365,6 +385,14 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  &s.root },
 		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
 		  &s.ns },
+		{ "mode", 0, OPT_STR, "auto|live|offline",
+		  "auto (default): live if containerd runs on the root\n"
+		  "live: through its API\noffline: write its databases, while it is stopped",
+		  &s.mode },
+		{ "address", 'a', OPT_STR, "SOCKET",
+		  "containerd's (default: $CONTAINERD_ADDRESS, then\nthe one of the root's "
+		  "configuration)",
+		  &s.address },
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
 		  &s.platform },
 		{ "snapshots", 0, OPT_STR, "MODE",

@@ -20,7 +20,7 @@ static const char about[] =
 	"Without REF: all images of the namespace, and the store around them.\n"
 	"Findings go to standard output, a line each: IMAGE: PATH: WHAT IS WRONG.\n"
 	"Exit status 0 when all is whole, 10 when there are findings.\n"
-	"The containerd or k3s that owns the root must be stopped.\n"
+	"Works while the containerd or k3s that has the root runs, too.\n"
 	"\n"
 	"With --start REF the running containerd or k3s is asked to start the image instead: a "
 	"pod\n"

@@ -126,7 +126,9 @@ struct grpc;
  */
 K3_MUST int grpc_new(const char *socket, struct k3_cancel *cancel, struct grpc **out,
 		     struct k3_err *e);
-void grpc_free(struct grpc *g);                /* NULL is a no-op */
+void grpc_free(struct grpc *g); /* NULL is a no-op */
+/* Another one from now on, NULL for none: so that what was begun can be taken back. */
+void grpc_set_cancel(struct grpc *g, struct k3_cancel *cancel);
 const char *grpc_socket(const struct grpc *g); /* the path; borrowed */
 /*
  * A metadata field ("containerd-namespace") for all later calls; replaces one of the same name,

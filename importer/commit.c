@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of writes; docs/importer.md says why it is this one. */
+#include "importer/commit.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,17 +10,23 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/content.h"
+#include "importer/daemon.h"
+#include "importer/live.h"
 #include "importer/meta.h"
 #include "importer/native.h"
 #include "importer/plan.h"
 #include "importer/root.h"
 #include "importer/undo.h"
 
+/* How often a commit changes its way, for a containerd that is started and stopped. */
+#define TURNS_MAX 4u
+
 struct commit {
 	struct imp *i;
 	struct imp_dbs dbs;
 	struct imp_plan plan;
 	uint8_t now[IMP_TIME_LEN];
+	bool locked_out; /* somebody else has the databases: nothing was done */
 };
 
 static int step(struct imp *i, enum imp_step s, struct k3_err *e)
@@ -61,19 +69,28 @@ static bool have_trees(const struct imp *i)
 	return false;
 }
 
+int imp_flush(struct imp *i, struct k3_err *e)
+{
+	bool trees = have_trees(i);
+
+	imp_staged_sort(i);
+	if (make_directories(i, trees, e))
+		return -1;
+	if ((trees || i->nstaged) && !i->no_sync && k3_syncfs(i->rootfd, i->root, e))
+		return -1;
+	return step(i, IMP_STEP_FLUSHED, e);
+}
+
 static int prepare(struct commit *c, struct k3_err *e)
 {
-	bool trees = have_trees(c->i);
+	enum imp_dbs_mode mode = have_trees(c->i) ? IMP_DBS_WRITE_NATIVE : IMP_DBS_WRITE;
 
-	imp_staged_sort(c->i);
-	if (make_directories(c->i, trees, e))
+	if (imp_flush(c->i, e))
 		return -1;
-	if ((trees || c->i->nstaged) && !c->i->no_sync && k3_syncfs(c->i->rootfd, c->i->root, e))
-		return -1;
-	if (step(c->i, IMP_STEP_FLUSHED, e))
-		return -1;
-	return imp_dbs_open(c->i, trees ? IMP_DBS_WRITE_NATIVE : IMP_DBS_WRITE, IMP_PATIENCE_MS,
-			    &c->dbs, e);
+	if (!imp_dbs_open(c->i, mode, IMP_PATIENCE_MS, &c->dbs, e))
+		return 0;
+	c->locked_out = e->code == K3_BUSY;
+	return -1;
 }
 
 static int verify(struct commit *c, struct k3_err *e)
@@ -238,7 +255,8 @@ static int run(struct commit *c, struct k3_err *e)
 	return 0;
 }
 
-int imp_commit(struct imp *i, struct k3_err *e)
+/* *locked_out: containerd has been started meanwhile. */
+static int commit_offline(struct imp *i, bool *locked_out, struct k3_err *e)
 {
 	struct commit c = { .i = i };
 	struct k3_err ignored;
@@ -246,14 +264,12 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	bool stop, retired;
 	int rc;
 
-	if (!i->write || i->committed)
-		return k3_fail(e, K3_BUG, "root is not open for a commit");
-	if (!i->nimages)
-		return 0;
 	clock_gettime(CLOCK_REALTIME, &now);
 	imp_put_time(&now, c.now);
-	if (prepare(&c, e))
+	if (prepare(&c, e)) {
+		*locked_out = c.locked_out;
 		return -1;
+	}
 	rc = run(&c, e);
 	if (rc)
 		imp_undo(i, &c.dbs, c.plan.trees, c.plan.ntrees);
@@ -270,4 +286,23 @@ int imp_commit(struct imp *i, struct k3_err *e)
 	if (retired)
 		(void)!imp_journal_remove(i, &ignored);
 	return 0;
+}
+
+int imp_commit(struct imp *i, struct k3_err *e)
+{
+	if (!i->write || i->stage_only || i->committed)
+		return k3_fail(e, K3_BUG, "root is not open for a commit");
+	if (!i->nimages)
+		return 0;
+	for (unsigned k = 0;; k++) {
+		bool other = false;
+		int rc = i->live ? imp_live_commit(i, &other, e) : commit_offline(i, &other, e);
+
+		if (!rc || !other || i->mode != IMP_AUTO || k == TURNS_MAX)
+			return rc ? -1 : 0;
+		/* It has been started meanwhile, or has stopped: nothing was done yet. */
+		if (i->live)
+			imp_daemon_close(K3_STEAL(i->daemon));
+		i->live = !i->live;
+	}
 }

@@ -18,6 +18,8 @@
 #define CONTAINERD_ROOT "/var/lib/containerd"
 #define CONTAINERD_CONFIG "/etc/containerd/config.toml"
 #define K3S_ROOT "/var/lib/rancher/k3s/agent/containerd"
+#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
+#define K3S_SOCKET "/run/k3s/containerd/containerd.sock"
 #define K3S_CONFIG "/etc/rancher/k3s/config.yaml"
 
 /* Pause images that the daemons ask for by default; the schema tells 1.x from 2.x. */
@@ -29,7 +31,7 @@
 
 /* What is read out of a containerd configuration; later files override earlier ones. */
 struct values {
-	char *root, *pause, *snapshotter;
+	char *root, *pause, *snapshotter, *address;
 	char **files; /* read so far: each is read once */
 	size_t nfiles, files_cap;
 };
@@ -39,6 +41,7 @@ static void values_release(struct values *v)
 	free(v->root);
 	free(v->pause);
 	free(v->snapshotter);
+	free(v->address);
 	for (size_t k = 0; k < v->nfiles; k++)
 		free(v->files[k]);
 	free(v->files);
@@ -89,6 +92,7 @@ static void take_values(const struct k3_toml *t, struct values *v)
 
 	(void)k3_toml_int(k3_toml_get(t, "version"), &version);
 	set(&v->root, k3_toml_str(k3_toml_get(t, "root")));
+	set(&v->address, k3_toml_str(k3_toml_get(k3_toml_get(t, "grpc"), "address")));
 	if (version >= 3) {
 		set(&v->pause, lookup(t, PLUGIN_V3, "pinned_images", "sandbox"));
 		set(&v->snapshotter, lookup(t, PLUGIN_V3, NULL, "snapshotter"));
@@ -365,6 +369,9 @@ int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 	out->pause_default = !v.pause;
 	out->pause = v.pause ? K3_STEAL(v.pause) : k3_xstrdup(default_pause(out->kind, root));
 	out->snapshotter = K3_STEAL(v.snapshotter);
+	/* k3s names its socket on containerd's command line. */
+	out->address = v.address ? K3_STEAL(v.address)
+				 : k3_xstrdup(agent ? K3S_SOCKET : CONTAINERD_SOCKET);
 	return 0;
 }
 
@@ -378,5 +385,6 @@ void imp_config_release(struct imp_config *c)
 	free(c->file);
 	free(c->pause);
 	free(c->snapshotter);
+	free(c->address);
 	*c = (struct imp_config){ 0 };
 }

@@ -70,6 +70,11 @@ struct imp_tree {
 struct imp {
 	char *root, *ns;
 	bool write, pin, no_sync;
+	enum imp_mode mode;
+	char *address;
+	bool stage_only;
+	bool live;                 /* containerd has the databases */
+	struct imp_daemon *daemon; /* connected, if live and something may be committed */
 	struct k3_cancel *cancel;
 	int rootfd; /* holds the run lock with write */
 	int stagefd, blobsfd, treesfd;
@@ -93,6 +98,8 @@ struct imp {
 
 /* Moves a sealed tree into the store, as number t->id. */
 K3_MUST int imp_tree_place(struct imp_tree *t, int snapshots, struct k3_err *e);
+/* The same where containerd has made an empty directory for it. */
+K3_MUST int imp_tree_fill(struct imp_tree *t, int snapshots, struct k3_err *e);
 
 bool imp_distrusts_blob(const struct imp *i, const struct oci_digest *d);
 bool imp_vouches_blob(const struct imp *i, const struct oci_digest *d);

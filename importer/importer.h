@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blobs and trees to containerd records: one containerd root, edited while no daemon runs.
+ * Blobs and trees to containerd records: one containerd root, edited while no daemon runs, or
+ * through the API of the containerd that has it.
  *
  * Layout, schemas, labels and order of writes: docs/importer.md; containerd sources
  * core/metadata, core/snapshots/storage, plugins/content/local.
@@ -36,6 +37,7 @@ struct imp_config {
 	char *pause; /* pause image exactly as configured, or the default of this kind of root */
 	bool pause_default; /* nothing was configured: `pause` is our default for the kind */
 	char *snapshotter;  /* CRI snapshotter as configured, or NULL */
+	char *address;      /* socket of the daemon: as configured, or the default of this kind */
 };
 
 /*
@@ -59,11 +61,21 @@ void imp_config_release(struct imp_config *c);
 
 struct imp;
 
+/* Who edits the store. */
+enum imp_mode {
+	IMP_AUTO,    /* containerd if it has the databases locked, else we do */
+	IMP_OFFLINE, /* we do; K3_BUSY if containerd has them */
+	IMP_LIVE,    /* containerd; K3_STORE if none runs on this root */
+};
+
 struct imp_opts {
 	const char *root; /* containerd's root directory */
 	const char *ns;   /* containerd namespace, e.g. "k8s.io" */
-	bool write;       /* preload: make what is missing, take the run lock, sweep old staging */
-	bool pin;         /* label images as pinned */
+	enum imp_mode mode;
+	const char *address; /* socket of containerd, for a root that is to be written */
+	bool write;      /* preload: make what is missing, take the run lock, sweep old staging */
+	bool stage_only; /* with write: nothing will be committed, no containerd is needed */
+	bool pin;        /* label images as pinned */
 	/*
 	 * imp_commit does not wait until blobs and trees are on disk: a loss of power soon after
 	 * may leave images that are recorded and broken.  A killed process never does, either way.
@@ -78,11 +90,14 @@ struct imp_opts {
 /*
  * Opens a root.  With write, a missing or empty directory becomes a new root.  Nothing of the
  * store is changed before imp_commit.
- * K3_STORE: not a containerd root, read-only, unknown schema version, broken database.
- * K3_BUSY: containerd is running on this root.  K3_NOTFOUND: no such directory (without
- * write).  K3_USAGE: bad namespace name.
+ * K3_STORE: not a containerd root, read-only, unknown schema version, broken database, or no
+ * containerd on it with IMP_LIVE.  K3_BUSY: containerd is running on this root, with IMP_OFFLINE
+ * or without an answer from `address`.  K3_NOTFOUND: no such directory (without write).
+ * K3_USAGE: bad namespace name.
  */
 K3_MUST int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e);
+/* Whether containerd is running on this root; imp_commit may find that this has changed. */
+bool imp_is_live(const struct imp *i);
 /*
  * Releases everything.  keep_partial: downloads of blobs stay staged, so that the next run
  * goes on with them; otherwise, and always after a successful commit, staging is removed.
@@ -92,12 +107,24 @@ void imp_close(struct imp *i, bool keep_partial);
 
 /* ---- looking -------------------------------------------------------------------------------- */
 
-/* A consistent look at the store under shared locks: use it quickly and close it. */
+/*
+ * A consistent look at the store: under shared locks, so use it quickly and close it; where
+ * containerd holds the locks, at copies of its databases.
+ */
 struct imp_view;
 
 K3_MUST int imp_view_open(struct imp *i, struct imp_view **out,
 			  struct k3_err *e); /* K3_BUSY, K3_STORE */
 void imp_view_close(struct imp_view *v);
+/* Whether containerd has changed its databases since: what was seen may be out of date. */
+bool imp_view_is_stale(const struct imp_view *v);
+
+/*
+ * What the run is going to build on: containerd, if it runs, keeps it until imp_close, whatever
+ * is removed meanwhile.  Takes effect after a moment in which it may have gone: look again.
+ */
+K3_MUST int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
+		     const struct oci_digest *chains, size_t nchains, struct k3_err *e);
 
 /* The target of an image record of our namespace.  *found = false and success when absent. */
 K3_MUST int imp_view_image(struct imp_view *v, const char *name, struct oci_desc *target,
@@ -359,8 +386,12 @@ void imp_add_image(struct imp *i, struct imp_image *im);
  * the process in between, containerd finds the old state or whole images.
  * Only sealed trees and blobs that added images need are published.  What is there already
  * stays as it is; if nothing is missing, nothing is written.
- * K3_BUSY: containerd was started meanwhile, or took away what we built on: run again.
+ * K3_BUSY: containerd was started or stopped meanwhile, or took away what we built on: run again.
  * On failure the store is as before (but for unreferenced files when the disk itself fails).
+ *
+ * Where containerd runs the same is done through its API, in docs/importer.md's order, under a
+ * lease; what was done before a failure is collected by containerd.  In namespace k8s.io the
+ * images must then be known to CRI, unpacked and pinned, else K3_STORE.
  */
 K3_MUST int imp_commit(struct imp *i, struct k3_err *e);
 

@@ -14,6 +14,8 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "importer/daemon.h"
+#include "importer/live.h"
 #include "importer/schema.h"
 #include "importer/undo.h"
 
@@ -145,6 +147,18 @@ static int check_one_file_system(struct imp *i, struct k3_err *e)
 	return 0;
 }
 
+/* live: somebody has the databases, and with the run lock that is no k3simg. */
+static int choose_mode(struct imp *i, bool live, struct k3_err *e)
+{
+	i->live = live;
+	if (live)
+		return i->stage_only ? 0 : imp_live_connect(i, e);
+	if (i->mode != IMP_LIVE)
+		return 0;
+	k3_fail(e, K3_STORE, "no containerd is running on this root");
+	return k3_hint(e, "start it, or leave out --mode live");
+}
+
 static int check_schema(struct imp *i, struct k3_err *e)
 {
 	/* With the run lock only containerd can hold these locks, else also a commit. */
@@ -152,20 +166,22 @@ static int check_schema(struct imp *i, struct k3_err *e)
 	struct imp_dbs dbs;
 	struct bolt_txn *t = NULL;
 	int64_t version = 0;
+	bool live;
 	int rc = 0;
 
 	if (!i->write)
 		flock(i->rootfd, LOCK_UN);
 	if (imp_dbs_open(i, IMP_DBS_READ, other ? IMP_PATIENCE_MS : 0, &dbs, e))
 		return -1;
+	live = dbs.meta && bolt_is_copy(dbs.meta);
 	/* Before anything is downloaded, and before a journal is acted on. */
-	rc = imp_dbs_match(i, &dbs, e) || (i->write && imp_dbs_sound(i, &dbs, e)) ? -1 : 0;
+	rc = imp_dbs_match(i, &dbs, e) || (i->write && !live && imp_dbs_sound(i, &dbs, e)) ? -1 : 0;
 	if (!rc && dbs.meta)
 		rc = bolt_begin(dbs.meta, false, &t, e) || imp_schema_read(t, &version, e) ? -1 : 0;
 	bolt_abort(t);
 	imp_dbs_close(&dbs);
 	i->fresh = version == 0;
-	return rc;
+	return rc || !i->write ? rc : choose_mode(i, live, e);
 }
 
 static int check_root(struct imp *i, struct k3_err *e)
@@ -250,8 +266,9 @@ static int open_staging(struct imp *i, struct k3_err *e)
 	K3_AUTO_FD int old = -1;
 
 	if (k3_make_dir(i->rootfd, IMP_STAGE_DIR, 0700, &i->stagefd, e) ||
-	    k3_make_dir(i->stagefd, "trees", 0700, &old, e) || imp_recover(i, e) ||
-	    k3_remove_tree(i->stagefd, "trees", e) ||
+	    k3_make_dir(i->stagefd, "trees", 0700, &old, e) ||
+	    /* What is left of a commit waits for a run that has the databases. */
+	    (!i->live && imp_recover(i, e)) || k3_remove_tree(i->stagefd, "trees", e) ||
 	    k3_make_dir(i->stagefd, "trees", 0700, &i->treesfd, e) ||
 	    k3_make_dir(i->stagefd, "blobs", 0700, &i->blobsfd, e))
 		return k3_wrap(e, "staging directory");
@@ -309,6 +326,9 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 	i->write = o->write;
 	i->pin = o->pin;
 	i->no_sync = o->no_sync;
+	i->stage_only = o->stage_only;
+	i->mode = o->mode;
+	i->address = o->address ? k3_xstrdup(o->address) : NULL;
 	i->cancel = o->cancel;
 	i->rootfd = i->stagefd = i->blobsfd = i->treesfd = -1;
 	i->lock = k3_monitor_new();
@@ -324,10 +344,30 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 	return 0;
 }
 
+bool imp_is_live(const struct imp *i)
+{
+	return i->live;
+}
+
+/* Best effort: a lease that stays ends by itself, or with the next run. */
+static void leave_daemon(struct imp *i)
+{
+	struct k3_err ignored;
+
+	if (i->daemon) {
+		/* Also after an interruption. */
+		grpc_set_cancel(imp_daemon_channel(i->daemon), NULL);
+		(void)!imp_daemon_release(i->daemon, &ignored);
+	}
+	imp_daemon_close(i->daemon);
+	i->daemon = NULL;
+}
+
 void imp_close(struct imp *i, bool keep_partial)
 {
 	if (!i)
 		return;
+	leave_daemon(i);
 	for (size_t k = 0; k < i->ntrees; k++) {
 		imp_tree_drop(i->trees[k]);
 		free(i->trees[k]->name);
@@ -352,6 +392,7 @@ void imp_close(struct imp *i, bool keep_partial)
 	imp_digests_release(&i->bad_chains);
 	free(i->root);
 	free(i->ns);
+	free(i->address);
 	free(i);
 }
 

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 
 #define POLL_MS 50
+/* While containerd writes all the time; what may then be out of step is looked at again later. */
+#define COPIES_MAX 20u
 
 bool imp_val_eq(struct bolt_val a, struct bolt_val b)
 {
@@ -23,8 +25,12 @@ bool imp_val_eq(struct bolt_val a, struct bolt_val b)
 static int busy(struct imp *i, struct k3_err *e)
 {
 	k3_fail(e, K3_BUSY, "containerd is running on this root (%s)", i->root);
-	return k3_hint(e, "stop it for the time of the preload: systemctl stop containerd "
-			  "(k3s: systemctl stop k3s, or k3s-agent)");
+	return k3_hint(e,
+		       i->mode == IMP_OFFLINE
+			       ? "leave out --mode offline, or stop it: systemctl stop containerd "
+				 "(k3s: systemctl stop k3s, or k3s-agent)"
+			       : "stop it for as long: systemctl stop containerd (k3s: systemctl "
+				 "stop k3s, or k3s-agent)");
 }
 
 /*
@@ -70,8 +76,9 @@ static int open_one(struct imp *i, const char *dir, const char *name, unsigned f
 
 static int open_both(struct imp *i, enum imp_dbs_mode mode, struct imp_dbs *out, struct k3_err *e)
 {
-	unsigned meta = mode == IMP_DBS_READ ? BOLT_READ : BOLT_WRITE | BOLT_CREATE;
-	unsigned native = mode == IMP_DBS_READ    ? BOLT_READ
+	unsigned read = i->mode == IMP_OFFLINE ? BOLT_READ : BOLT_READ | BOLT_COPY;
+	unsigned meta = mode == IMP_DBS_READ ? read : BOLT_WRITE | BOLT_CREATE;
+	unsigned native = mode == IMP_DBS_READ    ? read
 			  : mode == IMP_DBS_WRITE ? BOLT_WRITE
 						  : BOLT_WRITE | BOLT_CREATE;
 
@@ -83,13 +90,25 @@ static int open_both(struct imp *i, enum imp_dbs_mode mode, struct imp_dbs *out,
 	return -1;
 }
 
+/* containerd changes both, one after the other: copies must be of the same moment. */
+static bool apart(const struct imp_dbs *d)
+{
+	return d->meta && bolt_is_copy(d->meta) && bolt_is_stale(d->meta);
+}
+
 int imp_dbs_open(struct imp *i, enum imp_dbs_mode mode, unsigned patience_ms, struct imp_dbs *out,
 		 struct k3_err *e)
 {
+	unsigned copies = 0;
+
 	for (uint64_t end = k3_now_ms() + patience_ms;;) {
 		struct k3_err why = { 0 };
 
 		if (!open_both(i, mode, out, &why)) {
+			if (apart(out) && copies++ < COPIES_MAX) {
+				imp_dbs_close(out);
+				continue;
+			}
 			if (mode == IMP_DBS_READ || !imp_dbs_sound(i, out, e))
 				return 0;
 			imp_dbs_close(out);

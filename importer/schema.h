@@ -38,6 +38,7 @@ enum imp_dbs_mode {
 /*
  * Locks meta.db, then metadata.db.  A lock held by somebody else is tried again for
  * patience_ms, then K3_BUSY, naming containerd: other k3simgs hold them for moments only.
+ * To read, copies of both do, unless the mode is offline.
  */
 K3_MUST int imp_dbs_open(struct imp *i, enum imp_dbs_mode mode, unsigned patience_ms,
 			 struct imp_dbs *out, struct k3_err *e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Trees of this run: staging names, parents, lifetime. */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,6 +160,20 @@ int imp_tree_place(struct imp_tree *t, int snapshots, struct k3_err *e)
 	snprintf(to, sizeof(to), "%" PRIu64, t->id);
 	if (k3_rename_new(t->owner->treesfd, from, snapshots, to, e))
 		return k3_wrap(e, "snapshot %s", t->name);
+	t->published = true;
+	return 0;
+}
+
+int imp_tree_fill(struct imp_tree *t, int snapshots, struct k3_err *e)
+{
+	char from[IMP_PATH_MAX + 8], to[32];
+
+	sealed_name(t, from);
+	snprintf(to, sizeof(to), "%" PRIu64, t->id);
+	/* Replaces the directory, and fails if anything is in it. */
+	if (renameat(t->owner->treesfd, from, snapshots, to))
+		return k3_fail_sys(e, errno, "cannot move the tree to " IMP_SNAPSHOTS_DIR "/%s",
+				   to);
 	t->published = true;
 	return 0;
 }

@@ -79,6 +79,13 @@ void imp_view_close(struct imp_view *v)
 	free(v);
 }
 
+bool imp_view_is_stale(const struct imp_view *v)
+{
+	const struct imp_dbs *d = &v->own;
+
+	return (d->meta && bolt_is_stale(d->meta)) || (d->native && bolt_is_stale(d->native));
+}
+
 /* ---- images ------------------------------------------------------------------------- */
 
 /* A text field as a C string, cut to the room there is; "" when absent. */

@@ -74,6 +74,7 @@ struct pl_result {
 	int rc; /* 0, or -1 with err */
 	struct k3_err err;
 	bool changed;             /* something had to be written; false = up to date */
+	bool live;                /* through the containerd that has this root */
 	struct oci_digest target; /* what the tag resolved to */
 	struct oci_digest config; /* the image ID */
 	struct oci_platform platform;
@@ -127,6 +128,8 @@ struct pl_doubts {
 struct pl_opts {
 	const char *root;
 	const char *ns;
+	enum imp_mode mode;
+	const char *address; /* imp_opts.address */
 	enum pl_snapshots snapshots;
 	bool pin;
 	bool no_sync;  /* as imp_opts.no_sync */

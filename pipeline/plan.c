@@ -81,7 +81,7 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	return 0;
 }
 
-static int look_at_store(struct run *r, struct k3_err *e)
+static int look_once(struct run *r, struct k3_err *e)
 {
 	struct imp_view *v;
 
@@ -100,6 +100,53 @@ static int look_at_store(struct run *r, struct k3_err *e)
 	}
 	imp_view_close(v);
 	return rc;
+}
+
+/* What the store has of all this. */
+struct owned {
+	struct oci_digest *blobs, *chains;
+	size_t nblobs, nchains, blobs_cap, chains_cap;
+	bool lacks; /* and something it has not */
+};
+
+static void owned_release(struct owned *o)
+{
+	free(o->blobs);
+	free(o->chains);
+}
+
+static void gather(const struct run *r, struct owned *o)
+{
+	for (size_t i = 0; i < r->nblobs; i++) {
+		o->lacks |= !r->blobs[i]->stored;
+		if (!r->blobs[i]->stored)
+			continue;
+		o->blobs = k3_xgrow(o->blobs, o->nblobs, &o->blobs_cap, sizeof(*o->blobs));
+		o->blobs[o->nblobs++] = r->blobs[i]->desc->digest;
+	}
+	for (const struct node *n = r->nodes; n; n = n->next) {
+		o->lacks |= !n->store_id && n->top;
+		if (!n->store_id)
+			continue;
+		o->chains = k3_xgrow(o->chains, o->nchains, &o->chains_cap, sizeof(*o->chains));
+		o->chains[o->nchains++] = n->layer->chain_id;
+	}
+}
+
+/* containerd may collect what it has while we build on it: it is told to keep that. */
+static int look_at_store(struct run *r, struct k3_err *e)
+{
+	__attribute__((cleanup(owned_release))) struct owned o = { 0 };
+
+	if (look_once(r, e))
+		return -1;
+	if (!imp_is_live(r->imp))
+		return 0;
+	gather(r, &o);
+	if (!o.lacks || (!o.nblobs && !o.nchains))
+		return 0;
+	return imp_hold(r->imp, o.blobs, o.nblobs, o.chains, o.nchains, e) || look_once(r, e) ? -1
+											      : 0;
 }
 
 /* Marks the path from a node to be built down to the nearest one the store has. */

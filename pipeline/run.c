@@ -305,6 +305,8 @@ static int open_all(struct run *r, struct k3_err *e)
 	struct imp_opts io = {
 		.root = r->o->root,
 		.ns = r->o->ns,
+		.mode = r->o->mode,
+		.address = r->o->address,
 		.write = true,
 		.pin = r->o->pin,
 		.no_sync = r->o->no_sync,
@@ -357,8 +359,10 @@ static int commit(struct run *r, struct k3_err *e)
 		run_event(r, &(struct pl_event){ .kind = PL_EV_COMMIT });
 	if (imp_commit(r->imp, e))
 		return -1;
-	for (size_t i = 0; i < r->nimages; i++)
+	for (size_t i = 0; i < r->nimages; i++) {
 		r->images[i].res->changed = r->images[i].imp.changed;
+		r->images[i].res->live = imp_is_live(r->imp);
+	}
 	return 0;
 }
 

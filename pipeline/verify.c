@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 
+/* How often a store in which containerd works is looked at when something seems damaged. */
+#define LOOKS_MAX 8u
 #define PREFIX_MIN 4 /* hex digits that name an image by the start of its ID */
 
 /* ---- the report ---------------------------------------------------------------------- */
@@ -365,6 +367,7 @@ static int look(struct verify *v, const char *const *refs, size_t nrefs, bool *s
 	if (open_store(v, false, e) || imp_view_open(v->imp, &v->view, e))
 		return -1;
 	rc = check_records(v, refs, nrefs, sound, e);
+	v->stale = imp_view_is_stale(v->view);
 	imp_view_close(v->view);
 	v->view = NULL;
 	imp_close(v->imp, true);
@@ -385,6 +388,7 @@ static int open_store(struct verify *v, bool write, struct k3_err *e)
 		.root = v->o->root,
 		.ns = v->o->ns,
 		.write = write,
+		.stage_only = true,
 		.cancel = v->stop,
 		.on_wait = on_wait,
 		.arg = v,
@@ -405,6 +409,8 @@ static void verify_release(struct verify *v)
 {
 	imp_view_close(v->view);
 	imp_close(v->imp, true);
+	v->view = NULL;
+	v->imp = NULL;
 	for (size_t i = 0; i < v->n; i++) {
 		struct subject *s = &v->subjects[i];
 
@@ -414,6 +420,24 @@ static void verify_release(struct verify *v)
 		imp_checked_release(&s->checked);
 	}
 	free(v->subjects);
+	v->subjects = NULL;
+	v->n = v->cap = 0;
+}
+
+/*
+ * containerd may work on while we look: what it has removed since must not be taken for damage.
+ */
+static int look_well(struct verify *v, const char *const *refs, size_t nrefs, bool *sound,
+		     struct k3_err *e)
+{
+	for (unsigned k = 1;; k++) {
+		if (look(v, refs, nrefs, sound, e))
+			return -1;
+		if (!v->out->damage || !v->stale || k == LOOKS_MAX)
+			return 0;
+		verify_release(v);
+		pl_report_release(v->out);
+	}
 }
 
 int pl_verify(const struct pl_verify_opts *o, const char *const *refs, size_t nrefs,
@@ -424,7 +448,7 @@ int pl_verify(const struct pl_verify_opts *o, const char *const *refs, size_t nr
 	bool sound;
 
 	*out = (struct pl_report){ 0 };
-	if (look(&v, refs, nrefs, &sound, e))
+	if (look_well(&v, refs, nrefs, &sound, e))
 		return -1;
 	if (!o->deep || !sound || !has_layers(&v))
 		return 0;

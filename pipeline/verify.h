@@ -23,6 +23,7 @@ struct verify {
 	struct pl_report *out;
 	struct imp *imp;
 	struct imp_view *view;
+	bool stale; /* containerd has changed its databases since they were looked at */
 	struct subject *subjects;
 	size_t n, cap;
 	struct subject *current; /* whose findings come; NULL = the store's */

@@ -49,6 +49,32 @@ static void is_config(const char *sys, const char *root, const char *file, const
 #define CTD "/var/lib/containerd"
 #define ETC "/etc/containerd/config.toml"
 
+static void is_address(const char *sys, const char *root, const char *want)
+{
+	K3_AUTO_FREE char *at = k3_xasprintf("%s%s", sys, root);
+	struct imp_config c;
+	struct k3_err err;
+
+	OK(imp_config_load_at(sys, at, NULL, &c, &err));
+	EQ_STR(c.address, want);
+	imp_config_release(&c);
+}
+
+TEST(addresses)
+{
+	const char *sys = unit_tmpdir();
+
+	is_address(sys, CTD, "/run/containerd/containerd.sock");
+	is_address(sys, K3S, "/run/k3s/containerd/containerd.sock");
+	put(sys, ETC, "version = 2\n[grpc]\naddress = '/run/other.sock'\n");
+	is_address(sys, CTD, "/run/other.sock");
+	/* Of another root. */
+	is_address(sys, "/data", "/run/containerd/containerd.sock");
+	put(sys, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+	    "version = 3\n[grpc]\n  address = '/run/k3s/other.sock'\n");
+	is_address(sys, K3S, "/run/k3s/other.sock");
+}
+
 TEST(default_roots)
 {
 	const char *sys = unit_tmpdir();
