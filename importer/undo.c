@@ -260,13 +260,21 @@ int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *t
 {
 	AUTO_ENTRIES struct entries es = { 0 };
 
-	for (size_t k = 0; k < n; k++) {
-		if (!trees[k]->old_name)
-			continue;
-		entries_add(&es, trees[k]->old_id, trees[k]->old_name);
-		es.v[es.n - 1].now = k3_xstrdup(trees[k]->name);
+	for (size_t k = 0; k < n; k++)
+		if (trees[k]->old_name)
+			entries_add(&es, trees[k]->old_id, trees[k]->old_name);
+	/* In a damaged store the old name may be that of another, sound snapshot, which stays. */
+	if (!es.n)
+		return 0;
+	if (keep_known(d->meta, &es, e))
+		return -1;
+	for (size_t k = 0, m = 0; k < n; k++) {
+		struct entry *old = trees[k]->old_name ? &es.v[m++] : NULL;
+
+		if (old && !old->now)
+			old->now = k3_xstrdup(trees[k]->name);
 	}
-	return es.n ? take_back(i, d, &es, e) : 0;
+	return take_back(i, d, &es, e);
 }
 
 void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n)

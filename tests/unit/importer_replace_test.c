@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/imp.h"
+#include "importer/view.h"
 
 #define LAYERS 3
 #define MEDIA "application/vnd.oci.image."
@@ -383,6 +384,73 @@ TEST(a_blob_that_is_doubted_is_replaced)
 	close(fd);
 	EQ_INT(bytes.len, d->size);
 	CHECK(!memcmp(bytes.p, f->layer[0], bytes.len));
+	fake_free(f);
+}
+
+/* ---- stores that are damaged in more than one place ---------------------------------- */
+
+/* What meta.db says layer k's snapshot is called in metadata.db. */
+static void name_of(const char *root, struct fake *f, int k, char *out, size_t size)
+{
+	struct imp_opts o = { .root = root, .ns = "k8s.io" };
+	struct imp_snapshot s;
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+	bool found;
+
+	OK(imp_open(&o, &i, &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(imp_view_snapshot(v, &f->img.layers[k].chain_id, &s, &found, &err));
+	CHECK(found);
+	snprintf(out, size, "%.*s", (int)s.name.n, (const char *)s.name.p);
+	imp_view_close(v);
+	imp_close(i, true);
+}
+
+/* meta.db's record of layer k's snapshot says that it is called `name`. */
+static void rename_in_meta(const char *root, struct fake *f, int k, const char *name)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/" IMP_META_DIR "/meta.db", root);
+	char chain[OCI_DIGEST_TEXT_MAX];
+	struct bolt_bucket *rec;
+	struct bolt_txn *t;
+	struct bolt_db *db;
+	struct k3_err err;
+
+	oci_digest_format(&f->img.layers[k].chain_id, chain);
+	const struct bolt_val names[] = { BOLT_STR("v1"), BOLT_STR("k8s.io"), BOLT_STR("snapshots"),
+					  BOLT_STR(IMP_SNAPSHOTTER), BOLT_STR(chain) };
+
+	OK(bolt_open(AT_FDCWD, path, BOLT_WRITE, 0, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	OK(bolt_bucket_path(t, names, K3_ARRAY_LEN(names), &rec, &err));
+	CHECK(rec != NULL);
+	OK(bolt_put(rec, BOLT_STR("name"), BOLT_STR(name), &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+}
+
+/* What was replaced goes, but not when it is somebody else's. */
+TEST(a_snapshot_under_the_name_of_another_is_replaced_and_that_one_stays)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	struct k3_err err;
+	char name[256];
+
+	OK(run(&h, f, &err));
+	struct found before = look(h.root, f);
+
+	name_of(h.root, f, 0, name, sizeof(name));
+	rename_in_meta(h.root, f, 1, name);
+	h.doubted = 1;
+	OK(run(&h, f, &err));
+	struct found now = look(h.root, f);
+
+	EQ_INT(now.ids[0], before.ids[0]);
+	CHECK(now.ids[1] != before.ids[0] && now.ids[1] != before.ids[1]);
+	EQ_INT(now.ids[2], before.ids[2]);
 	fake_free(f);
 }
 
