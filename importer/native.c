@@ -266,7 +266,31 @@ int imp_native_relink(struct bolt_txn *t, const char *old, const char *now, stru
 	return 0;
 }
 
-int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_err *e)
+/* As containerd asks before it removes a snapshot. */
+static int has_children(struct bolt_txn *t, uint64_t id, bool *has, struct k3_err *e)
+{
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
+	struct bolt_bucket *parents;
+	struct bolt_item item;
+	uint8_t prefix[LINK_MAX];
+	size_t n = imp_put_uvarint(id, prefix);
+	bool more;
+
+	prefix[n++] = 0;
+	struct bolt_iter it = { { prefix, n } };
+
+	*has = false;
+	if (bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &parents, e))
+		return -1;
+	if (!parents)
+		return 0;
+	if (bolt_next(parents, &it, &item, &more, e))
+		return -1;
+	*has = more && item.key.n > n && !memcmp(item.key.p, prefix, n);
+	return 0;
+}
+
+int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, bool *kept, struct k3_err *e)
 {
 	struct bolt_bucket *snapshots, *rec;
 	struct bolt_val parent;
@@ -274,6 +298,7 @@ int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_
 	bool found;
 	int kind;
 
+	*kept = false;
 	if (imp_native_snapshots(t, &snapshots, e))
 		return -1;
 	if (!snapshots)
@@ -281,6 +306,10 @@ int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_
 	if (imp_native_find(snapshots, BOLT_STR(key), &have, &kind, &found, e))
 		return -1;
 	if (!found || have != id)
+		return 0;
+	if (has_children(t, id, kept, e))
+		return -1;
+	if (*kept)
 		return 0;
 	if (imp_sub(snapshots, BOLT_STR(key), &rec, e) ||
 	    bolt_get(rec, BOLT_STR("parent"), &parent, e))

@@ -189,10 +189,10 @@ static int drop_records(struct bolt_db *native, struct entries *es, struct k3_er
 	}
 	/* Children come behind their parents. */
 	for (size_t k = es->n; k-- > 0;) {
-		const struct entry *en = &es->v[k];
+		struct entry *en = &es->v[k];
 
 		if (!en->keep && ((en->now && imp_native_relink(t, en->key, en->now, e)) ||
-				  imp_native_drop(t, en->id, en->key, e))) {
+				  imp_native_drop(t, en->id, en->key, &en->keep, e))) {
 			bolt_abort(t);
 			return -1;
 		}

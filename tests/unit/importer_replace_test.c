@@ -454,4 +454,51 @@ TEST(a_snapshot_under_the_name_of_another_is_replaced_and_that_one_stays)
 	fake_free(f);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+	K3_AUTO_BUF struct k3_buf bytes = K3_BUF(1 << 24);
+	struct k3_err err;
+	int fd;
+
+	OK(k3_read_file(AT_FDCWD, from, &bytes, &err));
+	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CHECK(fd >= 0);
+	OK(k3_write_all(fd, bytes.p, bytes.len, to, &err));
+	close(fd);
+}
+
+/* metadata.db comes from a backup that does not know the new snapshot: the old one is needed. */
+TEST(what_others_stand_on_stays_when_its_successor_is_lost)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	K3_AUTO_FREE char *db = k3_xasprintf("%s/" IMP_NATIVE_DIR "/metadata.db", h.root);
+	K3_AUTO_FREE char *backup = k3_xasprintf("%s/backup", h.root);
+	enum imp_step at = IMP_STEP_META_COMMITTED;
+	struct imp_opts o = { .root = h.root, .ns = "k8s.io", .write = true };
+	struct k3_err err;
+	struct imp *i;
+	int status;
+
+	OK(run(&h, f, &err));
+	uint64_t old = look(h.root, f).ids[1];
+	K3_AUTO_FREE char *dir = k3_xasprintf("%s/" IMP_SNAPSHOTS_DIR "/%d", h.root, (int)old);
+
+	copy_file(db, backup);
+	h = (struct how){ h.root, 1, stop_there, &at };
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)!run(&h, f, &err);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	EQ_INT(WEXITSTATUS(status), 42);
+	copy_file(backup, db);
+	/* Acts on the journal. */
+	OK(imp_open(&o, &i, &err));
+	imp_close(i, false);
+	EQ_INT(access(dir, F_OK), 0);
+	fake_free(f);
+}
+
 UNIT_MAIN
