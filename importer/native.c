@@ -135,24 +135,6 @@ int imp_native_write(struct bolt_db *db, struct imp_tree *const *trees, size_t n
 	return bolt_commit(t, e);
 }
 
-static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct bolt_val parent,
-		     uint64_t id, struct k3_err *e)
-{
-	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
-	struct bolt_bucket *parents;
-	uint8_t link[LINK_MAX];
-	uint64_t parent_id;
-	bool found;
-	int kind;
-
-	if (imp_native_find(snapshots, parent, &parent_id, &kind, &found, e) ||
-	    bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &parents, e))
-		return -1;
-	if (!found || !parents)
-		return 0;
-	return bolt_delete(parents, (struct bolt_val){ link, link_key(parent_id, id, link) }, e);
-}
-
 /* Whatever links to this child, also from a parent whose record is lost. */
 static int drop_links_to(struct bolt_bucket *parents, struct bolt_val child, struct k3_err *e)
 {
@@ -169,6 +151,30 @@ static int drop_links_to(struct bolt_bucket *parents, struct bolt_val child, str
 		    bolt_delete(parents, item.key, e))
 			return -1;
 	}
+}
+
+static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct bolt_val parent,
+		     uint64_t id, struct bolt_val key, struct k3_err *e)
+{
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
+	struct bolt_bucket *parents;
+	uint8_t bytes[LINK_MAX];
+	struct bolt_val link = { bytes, 0 }, child;
+	uint64_t parent_id;
+	bool found;
+	int kind;
+
+	if (imp_native_find(snapshots, parent, &parent_id, &kind, &found, e) ||
+	    bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &parents, e))
+		return -1;
+	if (!found || !parents)
+		return 0;
+	link.n = link_key(parent_id, id, bytes);
+	if (bolt_get(parents, link, &child, e))
+		return -1;
+	/* Where numbers are wrong, that link is missing or another one's. */
+	return child.p && imp_val_eq(child, key) ? bolt_delete(parents, link, e)
+						 : drop_links_to(parents, key, e);
 }
 
 static int relink_one(struct bolt_bucket *parents, struct bolt_bucket *rec, struct bolt_val child,
@@ -266,7 +272,7 @@ int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, bool *kept
 	if (imp_sub(snapshots, BOLT_STR(key), &rec, e) ||
 	    bolt_get(rec, BOLT_STR("parent"), &parent, e))
 		return -1;
-	if (parent.p && drop_link(t, snapshots, parent, id, e))
+	if (parent.p && drop_link(t, snapshots, parent, id, BOLT_STR(key), e))
 		return -1;
 	return bolt_bucket_delete(snapshots, BOLT_STR(key), e);
 }

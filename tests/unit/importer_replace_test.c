@@ -501,4 +501,45 @@ TEST(what_others_stand_on_stays_when_its_successor_is_lost)
 	fake_free(f);
 }
 
+/*
+ * metadata.db's record of a layer's snapshot has the number of another one.  It goes: containerd
+ * would remove a record that nobody names, and with it the directory of the other one.
+ */
+TEST(a_snapshot_with_the_number_of_another_is_replaced_and_that_one_stays)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	struct bolt_bucket *rec;
+	struct bolt_txn *t;
+	struct bolt_db *db;
+	struct k3_err err;
+	char name[256];
+
+	OK(run(&h, f, &err));
+	struct found before = look(h.root, f);
+	const uint8_t id = (uint8_t)before.ids[2];
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/" IMP_NATIVE_DIR "/metadata.db", h.root);
+
+	name_of(h.root, f, 1, name, sizeof(name));
+	const struct bolt_val names[] = { BOLT_STR("v1"), BOLT_STR("snapshots"), BOLT_STR(name) };
+
+	OK(bolt_open(AT_FDCWD, path, BOLT_WRITE, 0, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	OK(bolt_bucket_path(t, names, K3_ARRAY_LEN(names), &rec, &err));
+	OK(bolt_put(rec, BOLT_STR("id"), (struct bolt_val){ &id, 1 }, &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+	h.doubted = 1;
+	OK(run(&h, f, &err));
+	struct found now = look(h.root, f);
+
+	EQ_INT(now.damage, 0);
+	EQ_INT(now.ids[0], before.ids[0]);
+	EQ_INT(now.ids[2], before.ids[2]);
+	CHECK(now.ids[1] > before.ids[2]);
+	/* The directory that no record has any more, and no record. */
+	EQ_INT(now.leftovers, 1);
+	fake_free(f);
+}
+
 UNIT_MAIN
