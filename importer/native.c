@@ -72,12 +72,14 @@ int imp_native_reserve(struct bolt_db *db, uint64_t last_id, struct k3_err *e)
 	return bolt_commit(t, e);
 }
 
-static size_t link_key(uint64_t parent, uint64_t child, uint8_t out[LINK_MAX])
+/* The key lives in out. */
+static struct bolt_val link_key(uint64_t parent, uint64_t child, uint8_t out[LINK_MAX])
 {
 	size_t n = imp_put_uvarint(parent, out);
 
 	out[n++] = 0;
-	return n + imp_put_uvarint(child, out + n);
+	n += imp_put_uvarint(child, out + n);
+	return (struct bolt_val){ out, n };
 }
 
 static int write_record(struct bolt_bucket *b, const struct imp_tree *t,
@@ -85,10 +87,11 @@ static int write_record(struct bolt_bucket *b, const struct imp_tree *t,
 {
 	uint8_t id[IMP_VARINT_MAX], kind = IMP_KIND_COMMITTED;
 	char chain[OCI_DIGEST_TEXT_MAX];
+	size_t n = imp_put_uvarint(t->id, id);
 	bool changed = false;
 
 	oci_digest_format(&t->chain, chain);
-	if (imp_set(b, "id", (struct bolt_val){ id, imp_put_uvarint(t->id, id) }, &changed, e) ||
+	if (imp_set(b, "id", (struct bolt_val){ id, n }, &changed, e) ||
 	    imp_set(b, "kind", (struct bolt_val){ &kind, 1 }, &changed, e) ||
 	    imp_set_varint(b, "inodes", t->usage.inodes, &changed, e) ||
 	    imp_set_varint(b, "size", t->usage.bytes, &changed, e) ||
@@ -112,10 +115,8 @@ static int write_all(struct bolt_txn *txn, struct imp_tree *const *trees, size_t
 		if (bolt_bucket_make(snapshots, BOLT_STR(t->name), &rec, e) ||
 		    write_record(rec, t, now, e))
 			return k3_wrap(e, "snapshot %s", t->name);
-		if (t->parent_name &&
-		    bolt_put(parents,
-			     (struct bolt_val){ link, link_key(t->parent_name_id, t->id, link) },
-			     BOLT_STR(t->name), e))
+		if (t->parent_name && bolt_put(parents, link_key(t->parent_name_id, t->id, link),
+					       BOLT_STR(t->name), e))
 			return k3_wrap(e, "snapshot %s", t->name);
 	}
 	return 0;
@@ -159,7 +160,7 @@ static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct b
 	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
 	struct bolt_bucket *parents;
 	uint8_t bytes[LINK_MAX];
-	struct bolt_val link = { bytes, 0 }, child;
+	struct bolt_val link, child;
 	uint64_t parent_id;
 	bool found;
 	int kind;
@@ -169,7 +170,7 @@ static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct b
 		return -1;
 	if (!found || !parents)
 		return 0;
-	link.n = link_key(parent_id, id, bytes);
+	link = link_key(parent_id, id, bytes);
 	if (bolt_get(parents, link, &child, e))
 		return -1;
 	/* Where numbers are wrong, that link is missing or another one's. */
@@ -190,7 +191,7 @@ static int relink_one(struct bolt_bucket *parents, struct bolt_bucket *rec, stru
 		return 0;
 	if (bolt_put(rec, BOLT_STR("parent"), BOLT_STR(now), e) || drop_links_to(parents, child, e))
 		return -1;
-	return bolt_put(parents, (struct bolt_val){ link, link_key(now_id, id, link) }, child, e);
+	return bolt_put(parents, link_key(now_id, id, link), child, e);
 }
 
 int imp_native_relink(struct bolt_txn *t, const char *old, const char *now, struct k3_err *e)
