@@ -51,10 +51,19 @@ static void print_summary(const struct settings *s, const struct pl_report *r)
 		fprintf(stderr, ", %zu image%s not", r->skipped_trees, plural(r->skipped_trees));
 	if (leftovers)
 		fprintf(stderr, "; %zu leftover%s", leftovers, plural(leftovers));
+	/* What was not read is not said to be right. */
 	if (r->damage)
 		fprintf(stderr, "; %zu finding%s\n", r->damage, plural(r->damage));
-	else
+	else if (s->deep)
 		fprintf(stderr, "; all is whole\n");
+	else
+		fprintf(stderr, "; no damage (bytes of layers and trees: --deep)\n");
+	for (size_t i = 0; i < r->nimages; i++)
+		if (r->images[i].findings) {
+			fprintf(stderr, "hint: \"k3simg repair\" with an image's name makes anew "
+					"what is damaged of it\n");
+			break;
+		}
 }
 
 static void json_image(struct k3_jw *w, const struct pl_seen *im)
