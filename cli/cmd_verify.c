@@ -22,11 +22,11 @@ static const char about[] =
 	"Exit status 0 when all is whole, 10 when there are findings.\n"
 	"Works while the containerd or k3s that has the root runs, too.\n"
 	"\n"
-	"With --start REF the running containerd or k3s is asked to start the image instead: a "
-	"pod\n"
-	"and a container without any pull, in the network of the host, with COMMAND or what the\n"
-	"image says. It passes when it runs for --run-for or ends with 0. Everything is removed\n"
-	"again; other pods are not touched. Exit status 10 and the cause in words when it fails.\n";
+	"With --start REF the running containerd or k3s is asked to start the image instead:\n"
+	"a pod with one container, without any pull, in the network of the host, with COMMAND or\n"
+	"what the image says. It passes when it runs for --run-for or ends with 0. Everything is\n"
+	"removed again; other pods are not touched. Exit status 10 and the cause in words when it\n"
+	"fails.\n";
 
 static const char *plural(size_t n)
 {
@@ -191,9 +191,9 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "start", 0, OPT_FLAG, NULL, "start REF in the running containerd", &start },
 		{ "pod-network", 0, OPT_FLAG, NULL, "with --start: a network of its own, by CNI",
 		  &p.pod_network },
-		{ "address", 0, OPT_STR, "SOCKET",
-		  "with --start: containerd's socket (default:\n$CONTAINERD_ADDRESS, else the one "
-		  "of k3s or\ncontainerd that belongs to the root)",
+		{ "address", 'a', OPT_STR, "SOCKET",
+		  "with --start: containerd's (default:\n$CONTAINERD_ADDRESS, then the one of "
+		  "the root's\nconfiguration)",
 		  &p.address },
 		{ "containerd-config", 0, OPT_STR, "FILE",
 		  "with --start: the configuration that names the\npause image (default: the "

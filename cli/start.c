@@ -19,9 +19,6 @@
 #define LINES 10      /* shown of the end of the output */
 #define LINE_MAX 1024 /* bytes shown of a line, escaped */
 
-#define K3S_SOCKET "/run/k3s/containerd/containerd.sock"
-#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
-
 /* ---- which containerd --------------------------------------------------------------- */
 
 struct target {
@@ -35,14 +32,11 @@ static void target_release(struct target *t)
 	free(t->pause);
 }
 
-/* TODO(live): imp_default_address, which also knows the address of a configuration. */
-static char *default_address(const struct imp_config *config)
+static const char *default_address(const struct imp_config *config)
 {
 	const char *env = getenv("CONTAINERD_ADDRESS");
 
-	if (env && *env)
-		return k3_xstrdup(env);
-	return k3_xstrdup(config->kind == IMP_ROOT_K3S ? K3S_SOCKET : CONTAINERD_SOCKET);
+	return env && *env ? env : config->address;
 }
 
 static int find_target(const struct start_settings *s, struct target *out, struct k3_err *e)
@@ -52,7 +46,7 @@ static int find_target(const struct start_settings *s, struct target *out, struc
 
 	if (imp_config_load(root, s->config, &config, e))
 		return -1;
-	out->address = s->address ? k3_xstrdup(s->address) : default_address(&config);
+	out->address = k3_xstrdup(s->address ? s->address : default_address(&config));
 	/* The configuration of another containerd than the one asked says nothing. */
 	if (!config.pause_default && (s->config || s->root || !s->address))
 		out->pause = k3_xstrdup(config.pause);

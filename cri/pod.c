@@ -216,7 +216,8 @@ static void make_log_dir(struct pod *p)
 	static const char *const where[] = { "/run", "/tmp" };
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(where); i++) {
-		snprintf(p->log_dir, sizeof(p->log_dir), "%s/k3simg-verify.XXXXXX", where[i]);
+		snprintf(p->log_dir, sizeof(p->log_dir), "%s/k3simg-verify.%d.XXXXXX", where[i],
+			 (int)getpid());
 		if (mkdtemp(p->log_dir))
 			return;
 	}
@@ -392,20 +393,21 @@ static int look(struct pod *p, struct cri_container *out, struct k3_err *e)
 
 /*
  * CRI tells of an end only when all of it has been taken down, which may be a second later: the
- * shim knows at once.
+ * task is stopped, then gone, before that.
  */
 static bool has_stopped(struct pod *p)
 {
 	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
 	AUTO_ANSWER answer = ANSWER;
+	enum grpc_code code;
 	struct k3_err ignored;
 
 	grpc_put_str(&m, 1, p->container);
 	if (grpc_call(p->own, "/containerd.services.tasks.v1.Tasks/Get", &m, &answer,
-		      p->o->timeout_ms, NULL, &ignored) ||
-	    grpc_check(val(&answer), &ignored))
-		return false;
-	return grpc_get_u64(grpc_get(val(&answer), 1), 4) == TASK_STOPPED;
+		      p->o->timeout_ms, &code, &ignored))
+		return code == GRPC_NOT_FOUND;
+	return !grpc_check(val(&answer), &ignored) &&
+	       grpc_get_u64(grpc_get(val(&answer), 1), 4) == TASK_STOPPED;
 }
 
 /* It is neither gone nor reported as ended. */

@@ -48,7 +48,7 @@ def main():
         "nothing": one(),
         "user": one(Cmd=["/bin/sh"], User="nobody-here"),
         "workdir": one(Cmd=["/bin/sh"], WorkingDir="/etc/passwd"),
-        "status": one(Cmd=["/bin/sh", "-c", "echo first; echo second >&2; exit 3"]),
+        "status": one(Cmd=["/bin/sh", "-c", "echo first; echo second; exit 3"]),
     })
     print(port, flush=True)
     signal.pause()
