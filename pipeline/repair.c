@@ -128,6 +128,8 @@ static int run_platform(struct repair *r, const struct sources *s, const struct 
 	o.platform = *platform;
 	/* Pins stay as they are. */
 	o.pin = false;
+	/* containerd's API has no way to replace what is recorded. */
+	o.mode = IMP_OFFLINE;
 	if (pl_run(&o, s->reqs, s->n, r->stop, res, e))
 		return -1;
 	for (size_t i = 0; i < s->n; i++)
