@@ -275,6 +275,10 @@ check_has "flat: a target that nobody has: why" "$out" '^k3simg: error: .*static
 meta delete images "$REGISTRY/static:1" target
 check_has "flat: a record without a target" "$(verify)" "^store: meta.db/v1/k8s.io/images/$REGISTRY/static:1: .*target"
 check_eq "flat: a record without a target: asked for" "$(verify "$REGISTRY/static:1" >/dev/null 2>&1; echo $?)" 10
+out=$(repair "$REGISTRY/static:1" 2>&1)
+check_eq "flat: a record without a target: repair" $? 10
+check_eq "flat: a record without a target: told once" "$(printf '%s\n' "$out" | grep -c 'images/.*target')" 1
+check_has "flat: a record without a target: what to do" "$out" "preload writes a broken image record anew"
 silent "a record without a target is nothing to others" "$Z"
 check "flat: preload writes it again" preload "$ROOT" "$REGISTRY/static:1"
 silent "and all is whole again" --deep
