@@ -25,8 +25,9 @@ bool imp_val_eq(struct bolt_val a, struct bolt_val b)
 static int busy(struct imp *i, struct k3_err *e)
 {
 	k3_fail(e, K3_BUSY, "containerd is running on this root (%s)", i->root);
-	return k3_hint(e, "stop it for as long: systemctl stop containerd (k3s: systemctl stop k3s, "
-			  "or k3s-agent)");
+	return k3_hint(e,
+		       "stop it for as long: systemctl stop containerd (k3s: systemctl stop k3s, "
+		       "or k3s-agent)");
 }
 
 /*
