@@ -1,366 +1,85 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Channels and streams on libnghttp2: one connection, which later calls use again, and one HTTP/2
- * stream at a time.
- */
+/* Channels and calls: messages, metadata, status and time limits of gRPC over one connection. */
 #include "grpc/grpc.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <nghttp2/nghttp2.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "grpc/h2.h"
 #include "grpc/inbox.h"
 #include "grpc/status.h"
 
-#define POLL_MS 100          /* how long a cancelled call may go on */
-#define HEAD_MAX (64u << 10) /* bytes of headers and trailers of one answer */
-#define OUT_QUEUE (1u << 20) /* unsent bytes with which a sender has to wait */
-/* What the peer may send before we have read it; answers of some MB come without a pause. */
-#define WINDOW (1 << 20)
-#define READ_SIZE (64u << 10)
-#define TIMEOUT_DIGITS_MAX 99999999u /* of grpc-timeout: eight digits */
+#define POLL_MS 100           /* how long a cancelled call may go on */
+#define CONNECT_MS 10         /* between two tries while the peer's queue is full */
+#define HEAD_MAX (64u << 10)  /* bytes of headers and trailers of one answer */
+#define OUT_QUEUE (1u << 20)  /* unsent bytes with which a sender has to wait */
+#define TIMEOUT_MAX 99999999u /* of grpc-timeout: eight digits */
 
-struct field {
-	char *name, *value;
+struct fields {
+	struct h2_field *v;
+	size_t n, cap;
 };
 
 struct grpc {
 	char *socket;
 	struct k3_cancel *cancel;
-	struct field *fields;
-	size_t n_fields, cap_fields;
-	/* the connection */
-	int fd;
-	nghttp2_session *h2; /* NULL: not connected */
-	bool going_away;     /* the peer takes no more streams on it */
-	const uint8_t *send; /* what libnghttp2 wants to be sent; lives until it is asked again */
-	size_t send_len;
-	struct grpc_stream *stream; /* the one that is under way */
+	struct fields metadata;
+	struct h2 *h2;              /* NULL: not connected */
+	struct grpc_stream *stream; /* the call that is under way */
 };
 
 struct grpc_stream {
 	struct grpc *g; /* NULL: the channel is gone */
 	char *label;    /* "Images.Get" */
-	int32_t id;
+	struct fields fields;
+	struct h2_sink sink;
+	bool started; /* the connection has it */
 	unsigned timeout_ms;
 	uint64_t deadline; /* 0: none */
 	/* ours to the peer */
 	struct k3_buf out;
-	size_t out_at;  /* first byte that libnghttp2 has not got */
-	bool end_send;  /* nothing comes behind what is in out */
-	bool deferred;  /* libnghttp2 was told that there is nothing to send now */
-	bool send_done; /* it has got the end */
+	size_t out_at; /* first byte that the connection has not got */
+	bool end_send; /* nothing comes behind what is in out */
+	bool dry;      /* the connection was told to wait for more */
+	bool sending;  /* waits until the peer has taken something: what it sends has to go in */
 	/* the peer's to us */
 	struct status status;
 	size_t head_bytes;
 	struct inbox in;
+	size_t unconsumed; /* bytes that the connection does not know to be out of the way */
 	/* the end */
-	bool over;   /* nothing more comes */
-	bool closed; /* libnghttp2 has forgotten it */
-	bool failed; /* ended by us or the connection, and this is why */
+	bool over;
+	bool ended;  /* by the peer, as it should be */
+	bool failed; /* otherwise, and this is why */
 	enum grpc_code code;
 	struct k3_err err;
 };
 
-static void fail_here(struct grpc_stream *s, enum grpc_code code)
+/* ---- the channel --------------------------------------------------------------------------- */
+
+static void add_field(struct fields *f, const char *name, const char *value)
 {
-	s->failed = true;
-	s->over = true;
-	s->code = code;
+	f->v = k3_xgrow(f->v, f->n, &f->cap, sizeof(*f->v));
+	f->v[f->n++] = (struct h2_field){ .name = k3_xstrdup(name), .value = k3_xstrdup(value) };
 }
 
-/* ---- what libnghttp2 calls ---------------------------------------------------------------- */
-
-static struct grpc_stream *stream_of(void *arg, int32_t id)
+static void remove_field(struct fields *f, size_t i)
 {
-	struct grpc *g = arg;
-
-	return g->stream && g->stream->id == id ? g->stream : NULL;
+	free(f->v[i].name);
+	free(f->v[i].value);
+	f->v[i] = f->v[--f->n];
 }
 
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-		     void *arg)
+static void release_fields(struct fields *f)
 {
-	struct grpc_stream *s = stream_of(arg, frame->hd.stream_id);
-
-	(void)h2, (void)flags;
-	if (!s || s->over)
-		return 0;
-	s->head_bytes += name_len + value_len;
-	if (s->head_bytes > HEAD_MAX) {
-		k3_fail(&s->err, K3_LIMIT, "more than %u bytes of headers", HEAD_MAX);
-		fail_here(s, GRPC_NONE);
-		return 0;
-	}
-	status_field(&s->status, (const char *)name, name_len, (const char *)value, value_len);
-	return 0;
+	while (f->n)
+		remove_field(f, f->n - 1);
+	free(f->v);
 }
-
-static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
-{
-	struct grpc_stream *s = stream_of(arg, frame->hd.stream_id);
-	struct grpc *g = arg;
-
-	(void)h2;
-	if (frame->hd.type == NGHTTP2_GOAWAY)
-		g->going_away = true;
-	if (!s)
-		return 0;
-	if (frame->hd.type == NGHTTP2_HEADERS)
-		status_head_done(&s->status);
-	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
-	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
-		s->over = true;
-	return 0;
-}
-
-static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
-		   void *arg)
-{
-	struct grpc_stream *s = stream_of(arg, id);
-
-	(void)h2, (void)flags;
-	if (!s || s->over)
-		return 0;
-	if (status_check_head(&s->status, &s->err)) {
-		fail_here(s, GRPC_NONE);
-	} else if (s->status.seen) {
-		k3_fail(&s->err, K3_PROTO, "the answer goes on behind its status");
-		fail_here(s, GRPC_NONE);
-	} else if (inbox_add(&s->in, p, n, &s->err)) {
-		fail_here(s, GRPC_NONE);
-	}
-	return 0;
-}
-
-static int on_close(nghttp2_session *h2, int32_t id, uint32_t why, void *arg)
-{
-	struct grpc_stream *s = stream_of(arg, id);
-
-	(void)h2;
-	if (!s)
-		return 0;
-	s->closed = true;
-	/* Behind its status a peer resets what it does not want to read any more. */
-	if (!s->over && !s->status.seen) {
-		k3_fail(&s->err, why == NGHTTP2_REFUSED_STREAM ? K3_BUSY : K3_PROTO,
-			"the call was reset: %s", nghttp2_http2_strerror(why));
-		fail_here(s, why == NGHTTP2_REFUSED_STREAM ? GRPC_UNAVAILABLE : GRPC_NONE);
-	}
-	s->over = true;
-	return 0;
-}
-
-static size_t pending(const struct grpc_stream *s)
-{
-	return s->out.len - s->out_at;
-}
-
-static ssize_t on_read(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t room, uint32_t *flags,
-		       nghttp2_data_source *source, void *arg)
-{
-	struct grpc_stream *s = stream_of(arg, id);
-	size_t n;
-
-	(void)h2, (void)source;
-	if (!s)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	n = pending(s) < room ? pending(s) : room;
-	if (!n && !s->end_send) {
-		s->deferred = true;
-		return NGHTTP2_ERR_DEFERRED;
-	}
-	if (n)
-		memcpy(buf, s->out.p + s->out_at, n);
-	s->out_at += n;
-	if (s->end_send && !pending(s)) {
-		s->send_done = true;
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	}
-	return (ssize_t)n;
-}
-
-/* ---- the connection ----------------------------------------------------------------------- */
-
-static void disconnect(struct grpc *g)
-{
-	nghttp2_session_del(g->h2);
-	g->h2 = NULL;
-	k3_closep(&g->fd);
-	g->going_away = false;
-	g->send = NULL;
-	g->send_len = 0;
-}
-
-static int connect_socket(struct grpc *g, struct k3_err *e)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	memcpy(a.sun_path, g->socket, strlen(g->socket));
-	g->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (g->fd < 0)
-		return k3_fail_sys(e, errno, "cannot make a socket");
-	/* The peer's queue of connections is the kernel's: this does not wait for the peer. */
-	if (!connect(g->fd, (struct sockaddr *)&a, sizeof(a)) && !fcntl(g->fd, F_SETFL, O_NONBLOCK))
-		return 0;
-	int sys = errno;
-
-	k3_closep(&g->fd);
-	k3_fail_sys(e, sys, "cannot connect to %s", g->socket);
-	e->code = sys == EACCES || sys == EPERM ? K3_AUTH : K3_BUSY;
-	return k3_hint(e, e->code == K3_AUTH ? "run it as root"
-					     : "is containerd running, and is that its socket?");
-}
-
-static int start_session(struct grpc *g)
-{
-	const nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW },
-	};
-	nghttp2_session_callbacks *cb;
-	int rc;
-
-	if (nghttp2_session_callbacks_new(&cb))
-		return -1;
-	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-	rc = nghttp2_session_client_new(&g->h2, cb, g);
-	nghttp2_session_callbacks_del(cb);
-	return rc ||
-	       nghttp2_submit_settings(g->h2, NGHTTP2_FLAG_NONE, settings,
-				       K3_ARRAY_LEN(settings)) ||
-	       nghttp2_session_set_local_window_size(g->h2, NGHTTP2_FLAG_NONE, 0, WINDOW);
-}
-
-/* The stream that is under way ends with the connection; sys: an errno, or 0. */
-static void lost(struct grpc *g, int sys, const char *why)
-{
-	struct grpc_stream *s = g->stream;
-
-	disconnect(g);
-	if (!s)
-		return;
-	s->closed = true;
-	if (s->over)
-		return;
-	if (sys)
-		k3_fail_sys(&s->err, sys, "the connection to %s broke", g->socket);
-	else
-		k3_fail(&s->err, K3_BUSY, "the connection to %s broke: %s", g->socket, why);
-	s->err.code = K3_BUSY;
-	k3_hint(&s->err, "did containerd stop? its log says why");
-	fail_here(s, GRPC_NO_PEER);
-}
-
-/* Sends what there is, as far as the socket takes it. */
-static void send_some(struct grpc *g)
-{
-	while (g->h2) {
-		ssize_t n;
-
-		if (!g->send_len) {
-			n = nghttp2_session_mem_send(g->h2, &g->send);
-			if (n < 0) {
-				lost(g, 0, nghttp2_strerror((int)n));
-				return;
-			}
-			g->send_len = (size_t)n;
-			if (!n)
-				return;
-		}
-		n = send(g->fd, g->send, g->send_len, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			/* What the peer has sent before it closed is still to be read. */
-			if (errno != EPIPE && errno != ECONNRESET)
-				lost(g, errno, NULL);
-			g->send_len = 0;
-			return;
-		}
-		g->send += n;
-		g->send_len -= (size_t)n;
-	}
-}
-
-static void not_http2(struct grpc *g, const char *why)
-{
-	struct grpc_stream *s = g->stream;
-
-	disconnect(g);
-	if (!s)
-		return;
-	s->closed = true;
-	if (s->over)
-		return;
-	k3_fail(&s->err, K3_PROTO, "the answer is not HTTP/2: %s", why);
-	k3_hint(&s->err, "something that does not speak gRPC listens on that socket");
-	fail_here(s, GRPC_NONE);
-}
-
-/* Reads what has come, without waiting. */
-static void receive_some(struct grpc *g)
-{
-	uint8_t buf[READ_SIZE];
-
-	while (g->h2) {
-		ssize_t n = recv(g->fd, buf, sizeof(buf), 0), taken;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0) {
-			lost(g, n ? errno : 0, "closed by the peer");
-			return;
-		}
-		taken = nghttp2_session_mem_recv(g->h2, buf, (size_t)n);
-		if (taken < 0) {
-			not_http2(g, nghttp2_strerror((int)taken));
-			return;
-		}
-		if (!nghttp2_session_want_read(g->h2) && !nghttp2_session_want_write(g->h2)) {
-			lost(g, 0, "closed by the peer");
-			return;
-		}
-	}
-}
-
-/* Connects unless the old connection still stands. */
-static int need_connection(struct grpc *g, struct k3_err *e)
-{
-	if (g->h2) {
-		/* What came since the last call: pings, or that the peer has gone. */
-		receive_some(g);
-		send_some(g);
-	}
-	if (g->h2 && !g->going_away)
-		return 0;
-	disconnect(g);
-	if (connect_socket(g, e))
-		return -1;
-	if (start_session(g)) {
-		disconnect(g);
-		return k3_fail(e, K3_NOMEM, "libnghttp2 has no memory");
-	}
-	return 0;
-}
-
-/* ---- the channel -------------------------------------------------------------------------- */
 
 int grpc_new(const char *socket, struct k3_cancel *cancel, struct grpc **out, struct k3_err *e)
 {
@@ -378,37 +97,26 @@ int grpc_new(const char *socket, struct k3_cancel *cancel, struct grpc **out, st
 
 	g->socket = k3_xstrdup(socket);
 	g->cancel = cancel;
-	g->fd = -1;
 	*out = g;
 	return 0;
 }
 
-static void free_field(struct field *f)
+static void disconnect(struct grpc *g)
 {
-	free(f->name);
-	free(f->value);
+	h2_free(g->h2);
+	g->h2 = NULL;
 }
 
-/* Ends it; the peer sees a cancelled call if it was not over. */
+/* A call that has not ended takes its connection along: so the peer sees it cancelled. */
 static void leave_channel(struct grpc_stream *s)
 {
-	struct grpc *g = s->g;
-
-	if (!g)
+	if (!s->g)
 		return;
-	if (g->h2 && s->id > 0 && !s->closed) {
-		nghttp2_submit_rst_stream(g->h2, NGHTTP2_FLAG_NONE, s->id,
-					  s->over && !s->failed ? NGHTTP2_NO_ERROR
-								: NGHTTP2_CANCEL);
-		send_some(g);
-	}
-	g->stream = NULL;
+	if (s->started && !s->over)
+		disconnect(s->g);
+	s->over = true;
+	s->g->stream = NULL;
 	s->g = NULL;
-}
-
-void grpc_set_cancel(struct grpc *g, struct k3_cancel *cancel)
-{
-	g->cancel = cancel;
 }
 
 void grpc_free(struct grpc *g)
@@ -418,11 +126,14 @@ void grpc_free(struct grpc *g)
 	if (g->stream)
 		leave_channel(g->stream);
 	disconnect(g);
-	for (size_t i = 0; i < g->n_fields; i++)
-		free_field(&g->fields[i]);
-	free(g->fields);
+	release_fields(&g->metadata);
 	free(g->socket);
 	free(g);
+}
+
+void grpc_set_cancel(struct grpc *g, struct k3_cancel *cancel)
+{
+	g->cancel = cancel;
 }
 
 const char *grpc_socket(const struct grpc *g)
@@ -432,43 +143,114 @@ const char *grpc_socket(const struct grpc *g)
 
 void grpc_header(struct grpc *g, const char *name, const char *value)
 {
+	struct fields *f = &g->metadata;
 	size_t i = 0;
 
-	while (i < g->n_fields && strcmp(g->fields[i].name, name) != 0)
+	while (i < f->n && strcmp(f->v[i].name, name) != 0)
 		i++;
-	if (i < g->n_fields) {
-		free_field(&g->fields[i]);
-		g->fields[i] = g->fields[--g->n_fields];
-	}
-	if (!value)
-		return;
-	g->fields = k3_xgrow(g->fields, g->n_fields, &g->cap_fields, sizeof(*g->fields));
-	g->fields[g->n_fields++] = (struct field){ .name = k3_xstrdup(name),
-						   .value = k3_xstrdup(value) };
+	if (i < f->n)
+		remove_field(f, i);
+	if (value)
+		add_field(f, name, value);
 }
 
-/* ---- the request -------------------------------------------------------------------------- */
+/* ---- what the connection calls ------------------------------------------------------------- */
 
-#define FIXED_FIELDS 7u
-
-struct head {
-	nghttp2_nv *v;
-	size_t n;
-};
-
-static void add(struct head *h, const char *name, const char *value)
+/* After a failure the rest of the answer is not looked at: exchange() ends the call. */
+static void fail_answer(struct grpc_stream *s)
 {
-	union {
-		const char *in;
-		uint8_t *out;
-	} n = { .in = name }, v = { .in = value };
-
-	h->v[h->n++] = (nghttp2_nv){
-		.name = n.out, .value = v.out, .namelen = strlen(name), .valuelen = strlen(value)
-	};
+	s->failed = true;
+	s->code = GRPC_NONE;
 }
 
-static int check_metadata(const struct field *f, struct k3_err *e)
+static void on_field(void *arg, const char *name, const char *value)
+{
+	struct grpc_stream *s = arg;
+
+	if (s->failed)
+		return;
+	s->head_bytes += strlen(name) + strlen(value);
+	if (s->head_bytes <= HEAD_MAX) {
+		status_field(&s->status, name, value);
+		return;
+	}
+	k3_fail(&s->err, K3_LIMIT, "more than %u bytes of headers", HEAD_MAX);
+	fail_answer(s);
+}
+
+static void on_fields_end(void *arg)
+{
+	struct grpc_stream *s = arg;
+
+	status_head_done(&s->status);
+}
+
+static void on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct grpc_stream *s = arg;
+
+	s->unconsumed += n;
+	if (s->failed)
+		return;
+	if (s->status.seen) {
+		k3_fail(&s->err, K3_PROTO, "the answer goes on behind its status");
+		fail_answer(s);
+	} else if (status_check_head(&s->status, &s->err) || inbox_add(&s->in, p, n, &s->err)) {
+		fail_answer(s);
+	}
+}
+
+static size_t pending(const struct grpc_stream *s)
+{
+	return s->out.len - s->out_at;
+}
+
+static size_t on_body(void *arg, uint8_t *p, size_t room, bool *end)
+{
+	struct grpc_stream *s = arg;
+	size_t n = pending(s) < room ? pending(s) : room;
+
+	if (n)
+		memcpy(p, s->out.p + s->out_at, n);
+	s->out_at += n;
+	*end = s->end_send && !pending(s);
+	s->dry = !n && !*end;
+	return n;
+}
+
+static void on_ended(void *arg)
+{
+	struct grpc_stream *s = arg;
+
+	s->ended = true;
+}
+
+static void on_closed(void *arg, enum h2_end end, const char *why)
+{
+	struct grpc_stream *s = arg;
+
+	s->over = true;
+	if (s->ended || s->failed || end == H2_END_WHOLE)
+		return;
+	s->failed = true;
+	switch (end) {
+	case H2_END_BROKEN:
+		s->code = GRPC_NONE;
+		k3_fail(&s->err, K3_PROTO, "the answer is not HTTP/2: %s", why);
+		break;
+	case H2_END_REFUSED:
+		s->code = GRPC_UNAVAILABLE;
+		k3_fail(&s->err, K3_BUSY, "the peer refused the call: %s", why);
+		break;
+	default:
+		s->code = GRPC_NO_PEER;
+		k3_fail(&s->err, K3_BUSY, "the peer broke the call off: %s", why);
+	}
+}
+
+/* ---- the request --------------------------------------------------------------------------- */
+
+static int check_metadata(const struct h2_field *f, struct k3_err *e)
 {
 	bool bad = !*f->name || f->name[strspn(f->name, "abcdefghijklmnopqrstuvwxyz0123456789_.-")];
 
@@ -480,33 +262,29 @@ static int check_metadata(const struct field *f, struct k3_err *e)
 	return 0;
 }
 
-static int submit(struct grpc_stream *s, const char *method, struct k3_err *e)
+static int make_fields(struct grpc_stream *s, const char *method, struct k3_err *e)
 {
-	struct grpc *g = s->g;
-	K3_AUTO_FREE nghttp2_nv *v = k3_xcalloc(FIXED_FIELDS + g->n_fields, sizeof(*v));
-	const nghttp2_data_provider body = { .read_callback = on_read };
-	bool fits = s->timeout_ms <= TIMEOUT_DIGITS_MAX;
-	struct head h = { .v = v };
-	char timeout[24];
+	const struct fields *m = &s->g->metadata;
+	bool fits = s->timeout_ms <= TIMEOUT_MAX;
+	char timeout[16];
 
-	add(&h, ":method", "POST");
-	add(&h, ":scheme", "http");
-	add(&h, ":path", method);
-	add(&h, ":authority", "localhost");
-	add(&h, "content-type", "application/grpc");
-	add(&h, "te", "trailers");
-	snprintf(timeout, sizeof(timeout), "%u%s", fits ? s->timeout_ms : s->timeout_ms / 1000,
-		 fits ? "m" : "S");
+	add_field(&s->fields, ":method", "POST");
+	add_field(&s->fields, ":scheme", "http");
+	add_field(&s->fields, ":path", method);
+	add_field(&s->fields, ":authority", "localhost");
+	add_field(&s->fields, "te", "trailers");
+	add_field(&s->fields, "content-type", "application/grpc");
+	add_field(&s->fields, "user-agent", "k3simg");
+	snprintf(timeout, sizeof(timeout), "%u%c", fits ? s->timeout_ms : s->timeout_ms / 1000,
+		 fits ? 'm' : 'S');
 	if (s->timeout_ms)
-		add(&h, "grpc-timeout", timeout);
-	for (size_t i = 0; i < g->n_fields; i++) {
-		if (check_metadata(&g->fields[i], e))
-			return -1;
-		add(&h, g->fields[i].name, g->fields[i].value);
+		add_field(&s->fields, "grpc-timeout", timeout);
+	for (size_t i = 0; i < m->n; i++) {
+		if (check_metadata(&m->v[i], e))
+			return k3_wrap(e, "%s", s->label);
+		add_field(&s->fields, m->v[i].name, m->v[i].value);
 	}
-	/* Copies the fields. */
-	s->id = nghttp2_submit_request(g->h2, NULL, h.v, h.n, &body, NULL);
-	return s->id > 0 ? 0 : k3_fail(e, K3_NOMEM, "libnghttp2: %s", nghttp2_strerror(s->id));
+	return 0;
 }
 
 /* "/containerd.services.images.v1.Images/Get": "Images.Get"; NULL if it is no such thing. */
@@ -536,19 +314,23 @@ int grpc_stream_open(struct grpc *g, const char *method, unsigned timeout_ms,
 		return k3_fail(e, K3_BUG, "%s: another call is under way", label);
 	if (k3_cancel_check(g->cancel, e))
 		return -1;
-	if (need_connection(g, e))
-		return k3_wrap(e, "%s", label);
 	struct grpc_stream *s = k3_xcalloc(1, sizeof(*s));
 
 	s->g = g;
 	s->label = K3_STEAL(label);
+	s->sink = (struct h2_sink){ .arg = s,
+				    .field = on_field,
+				    .fields_end = on_fields_end,
+				    .data = on_data,
+				    .body = on_body,
+				    .ended = on_ended,
+				    .closed = on_closed };
 	s->out = K3_BUF(OUT_QUEUE + INBOX_PREFIX + GRPC_MSG_MAX);
 	inbox_init(&s->in);
 	s->timeout_ms = timeout_ms;
 	s->deadline = timeout_ms ? k3_now_ms() + timeout_ms : 0;
 	g->stream = s;
-	if (submit(s, method, e)) {
-		k3_wrap(e, "%s", s->label);
+	if (make_fields(s, method, e)) {
 		grpc_stream_free(s);
 		return -1;
 	}
@@ -561,6 +343,7 @@ void grpc_stream_free(struct grpc_stream *s)
 	if (!s)
 		return;
 	leave_channel(s);
+	release_fields(&s->fields);
 	status_release(&s->status);
 	inbox_release(&s->in);
 	k3_buf_release(&s->out);
@@ -568,66 +351,134 @@ void grpc_stream_free(struct grpc_stream *s)
 	free(s);
 }
 
-/* ---- driving it --------------------------------------------------------------------------- */
+/* ---- driving it ---------------------------------------------------------------------------- */
 
-/* What can be done without waiting. */
-static void run(struct grpc_stream *s)
+/* Ends the call for the reason in s->err. */
+static void fail_here(struct grpc_stream *s, enum grpc_code code)
 {
-	struct grpc *g = s->g;
-
-	if (g->h2 && s->deferred && (pending(s) || s->end_send)) {
-		s->deferred = false;
-		nghttp2_session_resume_data(g->h2, s->id);
-	}
-	if (g->h2)
-		send_some(g);
-	if (g->h2)
-		receive_some(g);
-	/* Answers to what came: windows, pings. */
-	if (g->h2)
-		send_some(g);
+	disconnect(s->g);
+	s->over = s->failed = true;
+	s->code = code;
 }
 
-/* One round; waits until there may be more to do, unless there is something to take. */
-static void step(struct grpc_stream *s)
+static void fail_connect(struct grpc_stream *s)
+{
+	bool forbidden = s->err.sys == EACCES || s->err.sys == EPERM;
+
+	s->err.code = forbidden ? K3_AUTH : K3_BUSY;
+	k3_hint(&s->err, "%s",
+		forbidden ? "run it as root" : "is containerd running, and is that its socket?");
+	fail_here(s, GRPC_NO_PEER);
+}
+
+static void start(struct grpc_stream *s)
 {
 	struct grpc *g = s->g;
+
+	if (g->h2 && !h2_usable(g->h2))
+		disconnect(g);
+	if (!g->h2 && h2_connect(g->socket, &g->h2, &s->err)) {
+		if (s->err.sys != EAGAIN)
+			fail_connect(s);
+		return;
+	}
+	if (h2_request(g->h2, s->fields.v, s->fields.n, &s->sink, &s->err))
+		fail_here(s, GRPC_NONE);
+	else
+		s->started = true;
+}
+
+static void tell_consumed(struct grpc_stream *s)
+{
+	if (s->unconsumed)
+		h2_consume(s->g->h2, s->unconsumed);
+	s->unconsumed = 0;
+}
+
+static void fail_time(struct grpc_stream *s)
+{
+	k3_fail(&s->err, K3_BUSY, "no answer within %.3g s", s->timeout_ms / 1000.0);
+	fail_here(s, GRPC_DEADLINE_EXCEEDED);
+}
+
+/* Sends and receives what is possible now. */
+static void exchange(struct grpc_stream *s)
+{
+	struct k3_err why;
+
+	if (s->dry && (pending(s) || s->end_send)) {
+		s->dry = false;
+		h2_resume(s->g->h2);
+	}
+	if (s->sending || !inbox_full(&s->in))
+		tell_consumed(s);
+	int rc = h2_round(s->g->h2, &why);
+
+	if (rc && !s->failed && !s->ended && !s->over) {
+		s->failed = true;
+		s->err = why;
+		s->code = why.code == K3_BUSY ? GRPC_NO_PEER : GRPC_NONE;
+	}
+	if (s->failed) {
+		/* a peer knows the time limit too, and ends the call in its own way */
+		if (s->code == GRPC_NO_PEER && s->deadline && k3_now_ms() >= s->deadline)
+			fail_time(s);
+		else
+			fail_here(s, s->code);
+		return;
+	}
+	if (!s->ended && !s->over)
+		return;
+	s->over = true;
+	if (rc) {
+		disconnect(s->g);
+		return;
+	}
+	tell_consumed(s);
+	h2_forget(s->g->h2);
+}
+
+/* What can be done now, and with `wait` until there may be more. */
+static void step(struct grpc_stream *s, bool wait)
+{
 	uint64_t ms = POLL_MS, now;
 
-	run(s);
-	if (s->over || inbox_has(&s->in))
+	if (!s->started && !s->over)
+		start(s);
+	if (s->started && !s->over)
+		exchange(s);
+	if (s->over || !wait || (inbox_has(&s->in) && !s->sending))
 		return;
-	if (k3_cancel_check(g->cancel, &s->err)) {
+	if (k3_cancel_check(s->g->cancel, &s->err)) {
 		fail_here(s, GRPC_NONE);
 		return;
 	}
 	now = k3_now_ms();
 	if (s->deadline && now >= s->deadline) {
-		k3_fail(&s->err, K3_BUSY, "no answer within %.3g s", s->timeout_ms / 1000.0);
-		fail_here(s, GRPC_DEADLINE_EXCEEDED);
+		fail_time(s);
 		return;
 	}
 	if (s->deadline && s->deadline - now < ms)
 		ms = s->deadline - now;
-	struct pollfd p = { .fd = g->fd,
-			    .events = (short)(g->send_len ? POLLIN | POLLOUT : POLLIN) };
-
-	poll(&p, 1, (int)ms);
+	if (s->started)
+		h2_wait(s->g->h2, (unsigned)ms);
+	else if (k3_cancel_sleep(s->g->cancel, ms < CONNECT_MS ? ms : CONNECT_MS, &s->err))
+		fail_here(s, GRPC_NONE);
 }
 
-int grpc_stream_send(struct grpc_stream *s, const struct grpc_msg *m, struct k3_err *e)
+static int queue(struct grpc_stream *s, const struct grpc_msg *m, struct k3_err *e)
 {
 	uint8_t prefix[INBOX_PREFIX];
 
 	if (grpc_done(m, e))
 		return k3_wrap(e, "%s", s->label);
-	if (!s->g)
-		return k3_fail(e, K3_BUG, "%s: its channel is gone", s->label);
 	if (s->end_send)
 		return k3_fail(e, K3_BUG, "%s: a message behind the last one", s->label);
-	while (!s->over && pending(s) >= OUT_QUEUE && !inbox_has(&s->in))
-		step(s);
-	/* Why it is over comes with the next message that is waited for. */
+	s->sending = true;
+	while (!s->over && pending(s) >= OUT_QUEUE)
+		step(s, true);
+	s->sending = false;
+	/* Nobody is there for it; why comes with the next message that is waited for. */
 	if (s->over)
 		return 0;
 	if (s->out_at)
@@ -639,21 +490,26 @@ int grpc_stream_send(struct grpc_stream *s, const struct grpc_msg *m, struct k3_
 	    k3_buf_add(&s->out, prefix, INBOX_PREFIX, e) ||
 	    k3_buf_add(&s->out, m->buf.p, m->buf.len, e))
 		return k3_wrap(e, "%s", s->label);
-	run(s);
+	return 0;
+}
+
+int grpc_stream_send(struct grpc_stream *s, const struct grpc_msg *m, struct k3_err *e)
+{
+	if (queue(s, m, e))
+		return -1;
+	step(s, false);
 	return 0;
 }
 
 int grpc_stream_end_send(struct grpc_stream *s, struct k3_err *e)
 {
-	if (!s->g)
-		return k3_fail(e, K3_BUG, "%s: its channel is gone", s->label);
+	(void)e;
 	s->end_send = true;
-	if (!s->over)
-		run(s);
+	step(s, false);
 	return 0;
 }
 
-/* ---- how it ended ------------------------------------------------------------------------- */
+/* ---- how it ended -------------------------------------------------------------------------- */
 
 static int outcome(const struct grpc_stream *s, enum grpc_code *code, struct k3_err *e)
 {
@@ -664,11 +520,10 @@ static int outcome(const struct grpc_stream *s, enum grpc_code *code, struct k3_
 	}
 	if (status_end(&s->status, code, e))
 		return -1;
-	if (inbox_cut(&s->in)) {
-		*code = GRPC_NONE;
-		return k3_fail(e, K3_PROTO, "the answer ends within a message");
-	}
-	return 0;
+	if (!inbox_cut(&s->in))
+		return 0;
+	*code = GRPC_NONE;
+	return k3_fail(e, K3_PROTO, "the answer ends within a message");
 }
 
 int grpc_stream_receive(struct grpc_stream *s, struct k3_buf *message, bool *more,
@@ -691,9 +546,38 @@ int grpc_stream_receive(struct grpc_stream *s, struct k3_buf *message, bool *mor
 		}
 		if (s->over)
 			break;
-		step(s);
+		step(s, true);
 	}
 	if (!outcome(s, code, e))
 		return 0;
+	/* nothing is wrong with a call that the user has interrupted */
 	return e->code == K3_CANCELLED ? -1 : k3_wrap(e, "%s", s->label);
+}
+
+/* ---- one message each way ------------------------------------------------------------------ */
+
+static void freep_stream(struct grpc_stream **s)
+{
+	grpc_stream_free(*s);
+}
+
+int grpc_call(struct grpc *g, const char *method, const struct grpc_msg *request,
+	      struct k3_buf *answer, unsigned timeout_ms, enum grpc_code *code, struct k3_err *e)
+{
+	__attribute__((cleanup(freep_stream))) struct grpc_stream *s = NULL;
+	enum grpc_code ignored;
+	bool one, more = false;
+
+	code = code ? code : &ignored;
+	*code = GRPC_NONE;
+	/* only queued, so that its end goes out together with it */
+	if (grpc_stream_open(g, method, timeout_ms, &s, e) || queue(s, request, e) ||
+	    grpc_stream_end_send(s, e) || grpc_stream_receive(s, answer, &one, code, e) ||
+	    (one && grpc_stream_receive(s, NULL, &more, code, e)))
+		return -1;
+	if (one && !more)
+		return 0;
+	*code = GRPC_NONE;
+	return k3_fail(e, K3_PROTO, "%s: the answer has %s message", s->label,
+		       more ? "more than one" : "no");
 }

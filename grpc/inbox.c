@@ -81,6 +81,11 @@ bool inbox_has(const struct inbox *in)
 	return in->scanned > in->at;
 }
 
+bool inbox_full(const struct inbox *in)
+{
+	return in->scanned - in->at >= INBOX_FULL;
+}
+
 bool inbox_cut(const struct inbox *in)
 {
 	return in->buf.len > in->scanned;

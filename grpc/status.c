@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "grpc/status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -78,32 +79,19 @@ static void set_code(struct status *st, const char *value)
 	st->code = code < K3_ARRAY_LEN(codes) ? (unsigned)code : GRPC_UNKNOWN;
 }
 
-static void set_field(struct status *st, const char *name, char *value)
+void status_field(struct status *st, const char *name, const char *value)
 {
-	if (!strcasecmp(name, "grpc-status")) {
+	if (!strcmp(name, ":status")) {
+		st->http = (unsigned)strtoul(value, NULL, 10);
+	} else if (!strcmp(name, "grpc-status")) {
 		set_code(st, value);
-	} else if (!strcasecmp(name, "grpc-message")) {
+	} else if (!strcmp(name, "grpc-message")) {
 		free(st->message);
 		st->message = k3_xstrdup(value);
 		status_decode(st->message);
-	} else if (!strcasecmp(name, "content-type") && !st->head_done) {
-		size_t n = strnlen(value, sizeof(st->type) - 1);
-
-		memcpy(st->type, value, n);
-		st->type[n] = '\0';
+	} else if (!strcmp(name, "content-type") && !st->head_done) {
+		snprintf(st->type, sizeof(st->type), "%s", value);
 	}
-}
-
-void status_field(struct status *st, const char *name, size_t name_len, const char *value,
-		  size_t value_len)
-{
-	K3_AUTO_FREE char *n = k3_xstrndup(name, name_len);
-	K3_AUTO_FREE char *v = k3_xstrndup(value, value_len);
-
-	if (!st->head_done && !strcmp(n, ":status"))
-		st->http = (unsigned)strtoul(v, NULL, 10);
-	else
-		set_field(st, n, v);
 }
 
 void status_head_done(struct status *st)

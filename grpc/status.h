@@ -22,8 +22,7 @@ struct status {
 
 void status_release(struct status *st);
 /* One field of headers or trailers, ":status" too. */
-void status_field(struct status *st, const char *name, size_t name_len, const char *value,
-		  size_t value_len);
+void status_field(struct status *st, const char *name, const char *value);
 /* The headers are complete; trailers follow. */
 void status_head_done(struct status *st);
 /* Whether what the head says is the head of a gRPC answer; else K3_PROTO. */

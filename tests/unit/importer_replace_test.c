@@ -387,6 +387,28 @@ TEST(a_blob_that_is_doubted_is_replaced)
 	fake_free(f);
 }
 
+/* Bytes that are reached through a link are no blob, and no reason to leave it at that. */
+TEST(a_document_that_is_a_symbolic_link_is_replaced)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	K3_AUTO_FREE char *name = imp_blob_name(&f->manifest.desc.digest);
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", h.root, name);
+	K3_AUTO_FREE char *elsewhere = k3_xasprintf("%s/elsewhere", h.root);
+	struct k3_err err;
+	struct stat st;
+
+	OK(run(&h, f, &err));
+	EQ_INT(rename(path, elsewhere), 0);
+	EQ_INT(symlink(elsewhere, path), 0);
+	EQ_INT(look(h.root, f).damage, 1);
+	OK(run(&h, f, &err));
+	EQ_INT(look(h.root, f).damage, 0);
+	EQ_INT(lstat(path, &st), 0);
+	CHECK(S_ISREG(st.st_mode));
+	fake_free(f);
+}
+
 /* ---- stores that are damaged in more than one place ---------------------------------- */
 
 /* What meta.db says layer k's snapshot is called in metadata.db. */
