@@ -28,7 +28,7 @@
 #define REMOVE_MS 30000u /* for all of the removal; containerd deletes the copies of two trees */
 #define SETTLE_MS 3000u  /* how long a pod may still appear after we have given up waiting */
 #define POLL_MS 50u
-#define ENDING_MS 1000u /* from the end of a container to that of the pod that a kubelet ends */
+#define ENDING_MS 5000u /* from the end of a container to that of the pod that a kubelet ends */
 #define SIGNALLED_KILL 137
 #define SIGNALLED_TERM 143
 
