@@ -243,31 +243,40 @@ static int look(struct live *l, struct k3_err *e)
 
 /* ---- blobs -------------------------------------------------------------------------- */
 
-/* Its file, for the daemon that does not find it: ours is open before it can be collected. */
-static int open_blob(struct imp *i, const struct oci_desc *desc, int *fd, struct k3_err *e)
+/* Its file, for the daemon that does not find it. */
+static int open_blob(struct imp *i, const struct oci_desc *desc, bool staged, int *fd,
+		     struct k3_err *e)
 {
 	char path[IMP_PATH_MAX];
 
-	imp_blob_path(&desc->digest, path);
-	*fd = openat(i->rootfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return *fd < 0 ? k3_fail_sys(e, errno, "cannot open %s", path) : 0;
+	if (staged)
+		imp_stage_name(&desc->digest, path);
+	else
+		imp_blob_path(&desc->digest, path);
+	*fd = openat(staged ? i->blobsfd : i->rootfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (*fd >= 0)
+		return 0;
+	k3_fail_sys(e, errno, "cannot open %s", path);
+	if (e->sys != ENOENT)
+		return -1;
+	/* Its record was seen a moment ago. */
+	e->code = K3_BUSY;
+	return k3_hint(e, "containerd has removed it meanwhile: run again");
 }
 
 static int record_blob(struct live *l, const struct oci_desc *desc, const struct imp_labels *labels,
 		       struct imp_image *im, struct k3_err *e)
 {
 	struct imp_staged *s = imp_staged_find(l->i, &desc->digest);
+	bool place = s && s->replace && !s->placed;
 	K3_AUTO_FD int fd = -1;
 	bool found, existed = false;
 
-	if (s && s->replace && !s->placed) {
-		im->changed = true;
-		if (imp_blob_place(l->i, s, desc, e))
-			return -1;
-	} else if (imp_daemon_hold_blob(l->d, &desc->digest, e)) {
+	im->changed |= place;
+	if (!place && imp_daemon_hold_blob(l->d, &desc->digest, e))
 		return -1;
-	}
-	if (open_blob(l->i, desc, &fd, e) ||
+	/* Open before it is placed: without a record it may be collected at once. */
+	if (open_blob(l->i, desc, place, &fd, e) || (place && imp_blob_place(l->i, s, desc, e)) ||
 	    imp_daemon_label_blob(l->d, desc, labels, &found, &im->changed, e))
 		return -1;
 	if (!found) {

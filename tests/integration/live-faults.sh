@@ -34,34 +34,24 @@ proxied() {
 }
 
 holds() {
-    ctd_holds ctd "$root"
+    ctd_holds ctd "$root" "$@"
 }
 
-# clear_store: remove every image but old:1, and collect.
-clear_store() {
-    ctd_sh ctd "ctr images rm --sync \$(ctr images ls -q | grep -v -F -x '$keep') >/dev/null 2>&1"
-    ctd_collect ctd
-}
-
-# clean WHAT: what is there is what was there before, once the lease has gone.
-clean() {
-    ctd_sh ctd 'for lease in $(ctr leases ls -q | grep ^k3simg-); do ctr leases rm --sync "$lease"; done' >/dev/null
-    clear_store
-    check_eq "$1" "$(holds)" "$before"
-}
-
-no_lease() {
-    check_eq "$1" "$(ctd_ctr ctd leases ls -q; ctd_ctr ctd content active -q)" ""
-}
+# Remove our leases; remove every image but old:1, and collect.
+# shellcheck disable=SC2016
+drop='
+    for lease in $(ctr leases ls -q | grep ^k3simg-); do ctr leases rm --sync "$lease" >/dev/null; done
+'
+clear="images=\$(ctr images ls -q | grep -v -F -x -f '$T/keep')
+    [ -z \"\$images\" ] || ctr images rm --sync \$images >/dev/null 2>&1
+    $CTD_COLLECT"
 
 # again WHAT MODE: the next run completes and leaves no lease; then all of it can be removed.
 again() {
     command_of "$2" --mode live --address "$T/ctd/sock"
     check "$1: the next run completes" "${run[@]}"
     check "$1: all is whole then" small_whole ctd 4
-    no_lease "$1: and there is no lease"
-    clear_store
-    check_eq "$1: nothing is left after the removal" "$(holds)" "$before"
+    check_eq "$1: no lease is left, and after the removal nothing" "$(holds "$clear")" "$before"
 }
 
 turn=0
@@ -71,7 +61,7 @@ killed() {
     check_eq "$1: it was killed" "$2" 137
     check "$1: whole images only" small_whole ctd 1
     turn=$((turn + 1))
-    [ $((turn % 2)) = 0 ] || clean "$1: after lease and collection all is as before"
+    [ $((turn % 2)) = 0 ] || check_eq "$1: after lease and collection all is as before" "$(holds "$drop$clear")" "$before"
     # Every other time in the other mode than that of the run that was killed.
     [ $((turn % 4)) -lt 2 ] || mode=chain
     again "$1" $mode
@@ -86,14 +76,13 @@ spread() {
     done
 }
 
-several=4 few=2
+several=3 few=1
 [ "${TORTURE:-}" != full ] || several=60 few=20
 
 start
 check "containerd has an image of its own" cri pull "$small/old:1"
-keep=$(ctd_ctr ctd images ls -q)
-ctd_collect ctd
-before=$(holds)
+ctd_ctr ctd images ls -q >"$T/keep"
+before=$(holds "$CTD_COLLECT")
 
 # --- k3simg is killed ---
 
@@ -104,8 +93,7 @@ for mode in flat chain; do
     frames=$(cat "$T/proxy/frames")
     check "$mode: which sees its calls ($frames)" test "$frames" -gt 100
     check "$mode: all is whole" small_whole ctd 4
-    clear_store
-    check_eq "$mode: and goes away again" "$(holds)" "$before"
+    check_eq "$mode: and goes away again" "$(holds "$clear")" "$before"
     for n in $(spread $several 3 "$frames"); do
         proxied --at "$n" --how kill "${run[@]}"
         killed "$mode: killed before frame $n of $frames" $?
@@ -118,7 +106,7 @@ for mode in flat chain; do
     command_of $mode --mode live --address "$T/ctd/sock"
     rm -f "$T/trace"
     check "$mode: traced" env LD_PRELOAD="$shim" FAULT_LOG="$T/trace" FAULT_TRACE=1 "${run[@]}"
-    clear_store
+    check_eq "$mode: nothing is left of that" "$(holds "$clear")" "$before"
     first=$(awk '$3 == "syncfs" { print $2 }' "$T/trace" | tail -n 1)
     last=$(awk '$1 == "total" { print $2 }' "$T/trace")
     check "$mode: its commit changes files ($((last - first)) times)" test "$((last - first))" -gt 15
@@ -135,10 +123,8 @@ for mode in flat chain; do
     command_of $mode --mode live --address ADDRESS
     check "$mode: each blob vanishes before it is recorded" proxied --vanish "$BLOBS" "${run[@]}"
     check "$mode: they were sent instead" small_whole ctd 4
-    no_lease "$mode: no lease, no ingest is left"
     check "$mode: verify finds every blob whole" "$K3SIMG" verify --deep --root "$root"
-    clear_store
-    check_eq "$mode: nothing is left of it" "$(holds)" "$before"
+    check_eq "$mode: nothing is left of it" "$(holds "$clear")" "$before"
 done
 ctd_stop
 CTD_EXTRA="[plugins.'io.containerd.metadata.v1.bolt']
@@ -152,8 +138,7 @@ for mode in flat chain; do
     check_eq "$mode: whose images are complete" "$(ctd_ctr ctd -n other images check --snapshotter native |
         awk 'NR > 1' | grep -Ec ' complete \(([0-9]+)/\1\) .* true *$')" "$(ctd_ctr ctd -n other images ls -q | wc -l)"
     ctd_sh ctd 'ctr -n other images rm --sync $(ctr -n other images ls -q)' >/dev/null
-    clear_store
-    check_eq "$mode: nothing is left of either" "$(holds)" "$before"
+    check_eq "$mode: nothing is left of either" "$(holds "$clear")" "$before"
 done
 ctd_stop
 unset CTD_EXTRA
@@ -236,9 +221,7 @@ for mode in flat chain; do
     check_eq "$mode: containerd starts meanwhile: the run ends well" $? 0
     check_eq "$mode: live" "$(grep -c '  live  ' "$T/out")" 3
     check "$mode: all is whole" small_whole ctd 4
-    no_lease "$mode: there is no lease"
-    clear_store
-    check_eq "$mode: nothing is left after the removal" "$(holds)" "$before"
+    check_eq "$mode: nothing is left after the removal" "$(holds "$clear")" "$before"
 
     hold_run
     check_eq "$mode: containerd runs, a run begins" $? 0
@@ -251,8 +234,7 @@ for mode in flat chain; do
         "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
     start
     check "$mode: all is whole again" small_whole ctd 4
-    clear_store
-    check_eq "$mode: nothing is left again" "$(holds)" "$before"
+    check_eq "$mode: nothing is left again" "$(holds "$clear")" "$before"
 
     # It stops after the commit was asked to be live only.
     run=("${run[@]}" --mode live)
