@@ -1,6 +1,7 @@
 #!/bin/bash
 # Preloads into a containerd that runs all the time, with a pod in it: everything is whole and
 # known to CRI at once, the pod runs on, nothing is left behind, nobody else's things are touched.
+# shellcheck disable=SC2030,SC2031 # "root" of ctd_start's subshell is another one
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -143,24 +143,34 @@ $2"
     fi
 }
 
-# ctd_collect NAME: a forced collection, of content too, even when none was removed.  (Not
-# "ctr content prune references": that makes containerd forget layers.)
+# A forced collection for ctd_sh, of content too, even when none was removed.  (Not "ctr content
+# prune references": that makes containerd forget layers.)
+# shellcheck disable=SC2016
+CTD_COLLECT='
+    echo "nothing $$" | ctr content ingest "nothing-$$" &&
+        ctr content rm "sha256:$(echo "nothing $$" | sha256sum | cut -d" " -f1)" >/dev/null
+    ctr leases create --id "collect-$$" >/dev/null && ctr leases rm --sync "collect-$$" >/dev/null
+'
+# What its namespace k8s.io holds of images.
+# shellcheck disable=SC2016
+CTD_LIST='
+    ctr images ls -q | sed "s/^/image /"
+    ctr content ls -q | sed "s/^/content /"
+    ctr content active | tail -n +2
+    ctr leases ls -q | sed "s/^/lease /"
+    ctr snapshots --snapshotter native ls | awk "NR > 1 { print \"snapshot\", \$1, \$NF }"
+'
+
+# ctd_collect NAME
 ctd_collect() {
-    ctd_sh "$1" '
-        digest=$(echo "nothing $$" | sha256sum | cut -d" " -f1)
-        echo "nothing $$" | ctr content ingest "nothing-$$" && ctr content rm "sha256:$digest"
-        ctr leases create --id "collect-$$" && ctr leases rm --sync "collect-$$"' 2>&1 |
-        grep -Ev '^(sha256:|collect-)'
+    ctd_sh "$1" "$CTD_COLLECT"
 }
 
-# ctd_holds NAME ROOT: all that this containerd has of images, in its namespace
-# k8s.io and on disk, one a line; snapshot directories are only counted.
+# ctd_holds NAME ROOT [SCRIPT]: after SCRIPT, all that this containerd has of images, in its
+# namespace k8s.io and on disk, one a line; snapshot directories are only counted.
 ctd_holds() {
-    ctd_sh "$1" 'ctr images ls -q | sed "s/^/image /"
-        ctr content ls -q | sed "s/^/content /"
-        ctr content active | tail -n +2
-        ctr leases ls -q | sed "s/^/lease /"
-        ctr snapshots --snapshotter native ls | awk "NR > 1 { print \"snapshot\", \$1, \$NF }"' | sort
+    ctd_sh "$1" "${3:-}
+$CTD_LIST" | sort
     (cd "$2/io.containerd.content.v1.content" && find blobs/* ingest -mindepth 1 | sort) 2>/dev/null
     echo "directories $(find "$2/io.containerd.snapshotter.v1.native/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)"
 }
