@@ -55,6 +55,9 @@ K3_MUST int cli_parse_count(const char *option, const char *text, unsigned low, 
 			    unsigned *out, struct k3_err *e);
 /* "16MiB", "500M", "0": as in Kubernetes K, M, G are powers of 1000 and Ki, Mi, Gi of 1024. */
 K3_MUST int cli_parse_size(const char *option, const char *text, uint64_t *out, struct k3_err *e);
+/* "90", "90s", "500ms", "5m", "1h" in milliseconds, from low to high (both in whole units). */
+K3_MUST int cli_parse_time(const char *option, const char *text, unsigned low, unsigned high,
+			   unsigned *ms, struct k3_err *e);
 
 /* Calls fn for each line of a list of references that says something; "-" is standard input. */
 typedef int cli_line_fn(void *arg, const char *text, struct k3_err *e);

@@ -130,30 +130,6 @@ static int choose_numbers(const struct settings *s, struct pl_opts *o, struct k3
 	return k3_hint(e, "at least 1MiB, or 0 to fetch every layer in one piece");
 }
 
-/* "90", "90s", "500ms", "5m", "1h" in milliseconds. */
-static int parse_timeout(const char *text, unsigned *ms, struct k3_err *e)
-{
-	static const struct {
-		const char *name;
-		unsigned ms;
-	} units[] = { { "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 } };
-	size_t digits = strspn(text, "0123456789");
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < digits && value <= TIMEOUT_MAX_MS; i++)
-		value = 10 * value + (uint64_t)(text[i] - '0');
-	for (size_t i = 0; digits && i < K3_ARRAY_LEN(units); i++) {
-		if (strcmp(text + digits, units[i].name) != 0)
-			continue;
-		if (value * units[i].ms < TIMEOUT_MIN_MS || value * units[i].ms > TIMEOUT_MAX_MS)
-			break;
-		*ms = (unsigned)(value * units[i].ms);
-		return 0;
-	}
-	k3_fail(e, K3_USAGE, "--timeout is a time from 1s to 24h, not \"%s\"", text);
-	return k3_hint(e, "such as 90s, 5m or 1h");
-}
-
 static int choose_limits(const struct settings *s, struct fetch_opts *o, struct k3_err *e)
 {
 	unsigned retries = 0;
@@ -162,7 +138,9 @@ static int choose_limits(const struct settings *s, struct fetch_opts *o, struct 
 		return -1;
 	if (s->retries)
 		o->attempts = retries + 1;
-	return s->timeout ? parse_timeout(s->timeout, &o->timeout_ms, e) : 0;
+	return s->timeout ? cli_parse_time("timeout", s->timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS,
+					   &o->timeout_ms, e)
+			  : 0;
 }
 
 static int choose_options(const struct settings *s, const struct cli *c, struct pl_opts *o,

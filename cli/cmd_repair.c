@@ -47,8 +47,9 @@ static void print_text(const struct settings *s, const char *ref, const struct p
 		return;
 	}
 	/* What is left is said again: some of it may have come to light only now. */
-	printf("%s: not mended, what is left:\n", name);
-	findings_print(left, true);
+	printf("%s: not mended%s\n", name, left == &r->before ? "" : ", what is left:");
+	if (left != &r->before)
+		findings_print(left, true);
 	if (r->failed)
 		cli_image_error(name, &r->err);
 }

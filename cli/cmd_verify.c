@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
+#include "cli/start.h"
 
 #define JSON_MAX (256u << 20)
 
@@ -19,7 +20,13 @@ static const char about[] =
 	"Without REF: all images of the namespace, and the store around them.\n"
 	"Findings go to standard output, a line each: IMAGE: PATH: WHAT IS WRONG.\n"
 	"Exit status 0 when all is whole, 10 when there are findings.\n"
-	"Works while the containerd or k3s that has the root runs, too.\n";
+	"Works while the containerd or k3s that has the root runs, too.\n"
+	"\n"
+	"With --start REF the running containerd or k3s is asked to start the image instead:\n"
+	"a pod with one container, without any pull, in the network of the host, with COMMAND or\n"
+	"what the image says. It passes when it runs for --run-for or ends with 0. Everything is\n"
+	"removed again; other pods are not touched. Exit status 10 and the cause in words when it\n"
+	"fails.\n";
 
 static const char *plural(size_t n)
 {
@@ -44,10 +51,19 @@ static void print_summary(const struct settings *s, const struct pl_report *r)
 		fprintf(stderr, ", %zu image%s not", r->skipped_trees, plural(r->skipped_trees));
 	if (leftovers)
 		fprintf(stderr, "; %zu leftover%s", leftovers, plural(leftovers));
+	/* What was not read is not said to be right. */
 	if (r->damage)
 		fprintf(stderr, "; %zu finding%s\n", r->damage, plural(r->damage));
-	else
+	else if (s->deep)
 		fprintf(stderr, "; all is whole\n");
+	else
+		fprintf(stderr, "; no damage (bytes of layers and trees: --deep)\n");
+	for (size_t i = 0; i < r->nimages; i++)
+		if (r->images[i].findings) {
+			fprintf(stderr, "hint: \"k3simg repair\" with an image's name makes anew "
+					"what is damaged of it\n");
+			break;
+		}
 }
 
 static void json_image(struct k3_jw *w, const struct pl_seen *im)
@@ -128,10 +144,32 @@ static int verify(const struct settings *s, const struct words *refs, const stru
 	return cli_finish(r.damage ? CLI_FINDINGS_EXIT : 0);
 }
 
+/* What --start does not look at is refused rather than ignored. */
+static int start_one(const struct settings *s, struct start_settings *p, const struct words *args,
+		     const struct cli *c)
+{
+	struct k3_err e;
+
+	p->root = s->root;
+	p->output = s->output;
+	p->quiet = s->quiet;
+	if (s->deep || s->platform || s->jobs)
+		k3_fail(&e, K3_USAGE, "--start goes without --deep, --platform and --jobs");
+	else if (strcmp(s->ns, "k8s.io") != 0)
+		k3_fail(&e, K3_USAGE, "--start: Kubernetes looks at namespace k8s.io only");
+	else if (strcmp(s->output, "json") != 0 && strcmp(s->output, "text") != 0)
+		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
+	else
+		return start_image(p, args, c);
+	return cli_error(&e);
+}
+
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
 	struct settings s = { .ns = "k8s.io", .output = "text" };
+	struct start_settings p = { 0 };
 	struct words args = { 0 };
+	bool start = false;
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -150,6 +188,21 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 		  &s.platform },
 		{ "jobs", 'j', OPT_STR, "N",
 		  "layers hashed side by side (default: one per CPU,\n2 to 16)", &s.jobs },
+		{ "start", 0, OPT_FLAG, NULL, "start REF in the running containerd", &start },
+		{ "pod-network", 0, OPT_FLAG, NULL, "with --start: a network of its own, by CNI",
+		  &p.pod_network },
+		{ "address", 'a', OPT_STR, "SOCKET",
+		  "with --start: containerd's (default:\n$CONTAINERD_ADDRESS, then the one of "
+		  "the root's\nconfiguration)",
+		  &p.address },
+		{ "containerd-config", 0, OPT_STR, "FILE",
+		  "with --start: the configuration that names the\npause image (default: the "
+		  "one of the root)",
+		  &p.config },
+		{ "run-for", 0, OPT_STR, "TIME", "with --start: it must run so long (default: 1s)",
+		  &p.run_for },
+		{ "timeout", 0, OPT_STR, "TIME",
+		  "with --start: give up a step after so long\n(default: 30s)", &p.timeout },
 		{ "output", 'o', OPT_STR, "FORMAT", "findings as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only findings and errors", &s.quiet },
@@ -162,6 +215,8 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 	} else if (help) {
 		cli_help(cmd, about, opts);
 		status = cli_finish(0);
+	} else if (start) {
+		status = start_one(&s, &p, &args, c);
 	} else {
 		K3_AUTO_FREE char *root = s.root ? k3_xstrdup(s.root) : imp_default_root();
 

@@ -8,42 +8,13 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 
-/* Bytes of the UTF-8 sequence at p, 0 when it is none. */
-static size_t utf8_length(const unsigned char *p)
-{
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-	if (p[0] > 0xf4)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, and what is above U+10FFFF. */
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
-}
-
-/* Names in a store are any bytes: control characters and what is no UTF-8 become \xNN. */
+/* Names in a store are any bytes, and a whole path is worth its length. */
 static char *safe_text(const char *s)
 {
-	size_t size = 4 * strlen(s) + 1, n = 0;
-	K3_AUTO_FREE char *utf8 = k3_xcalloc(1, size);
+	size_t size = 4 * strlen(s) + 1;
 	char *out = k3_xcalloc(1, size);
 
-	for (const unsigned char *p = (const unsigned char *)s; *p;) {
-		size_t len = utf8_length(p);
-
-		if (!len) {
-			n += (size_t)snprintf(utf8 + n, size - n, "\\x%02x", *p++);
-			continue;
-		}
-		memcpy(utf8 + n, p, len);
-		n += len;
-		p += len;
-	}
-	k3_escape(out, size, utf8);
+	k3_escape(out, size, s);
 	return out;
 }
 

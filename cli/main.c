@@ -14,7 +14,7 @@ static const struct command commands[] = {
 	{ "preload", NULL, "[OPTIONS] REF...",
 	  "Pull images and put them, unpacked, into a containerd root", cmd_preload },
 	{ "list", "ls", "[OPTIONS]", "List the images of a containerd root", cmd_list },
-	{ "verify", NULL, "[OPTIONS] [REF]...",
+	{ "verify", NULL, "[OPTIONS] [REF]... | --start REF [-- COMMAND...]",
 	  "Look for damage in images and the store around them", cmd_verify },
 	{ "repair", NULL, "[OPTIONS] REF...", "Make anew what is damaged of images", cmd_repair },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
@@ -35,10 +35,11 @@ static void usage(FILE *out)
 		"  k3simg preload --root /tmp/root -f list  the images named in a file\n"
 		"  k3simg list                              what is there\n"
 		"  k3simg verify --deep                     whether it is whole\n"
+		"  k3simg verify --start nginx:alpine       whether it starts\n"
 		"\nExit status: 0 ok, 1 other, 2 usage, 3 not found, 4 authentication, 5 network,\n"
 		"6 integrity or platform, 7 store, 8 no space, 9 some images failed and the "
 		"others\n"
-		"are in place, 10 damage was found, 130 interrupted.\n");
+		"are in place, 10 damage was found or it does not start, 130 interrupted.\n");
 }
 
 static const struct command *find_command(const char *name)

@@ -154,6 +154,7 @@ int opts_parse(const struct opt *table, int argc, char **argv, struct words *arg
 			words_add(args, word);
 		} else if (!strcmp(word, "--")) {
 			options = false;
+			args->before = args->n;
 		} else if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
 			*help = true;
 			return 0;
@@ -162,6 +163,8 @@ int opts_parse(const struct opt *table, int argc, char **argv, struct words *arg
 			return -1;
 		}
 	}
+	if (options)
+		args->before = args->n;
 	return 0;
 }
 

@@ -17,6 +17,7 @@ enum opt_kind {
 struct words {
 	const char **items;
 	size_t n, cap;
+	size_t before; /* opts_parse: so many were in front of "--"; n without one */
 };
 
 struct opt {

@@ -61,18 +61,24 @@ const char *cri_step_name(enum cri_step s); /* "image", "sandbox", …: for peop
 /* Why an image did not start, as far as it can be told. */
 enum cri_cause {
 	CRI_CAUSE_NONE,
-	CRI_CAUSE_NO_IMAGE,      /* CRI does not know the image */
-	CRI_CAUSE_NOT_UNPACKED,  /* its snapshot is not there for CRI's snapshotter */
+	CRI_CAUSE_NO_IMAGE,      /* containerd has no image of this name */
+	CRI_CAUSE_PLATFORM,      /* it has an index, but CRI finds nothing in it for this machine */
+	CRI_CAUSE_INCOMPLETE,    /* it has the image, but its manifest or config is not there */
+	CRI_CAUSE_NOT_UNPACKED,  /* neither snapshot nor layers are there */
 	CRI_CAUSE_NO_PAUSE,      /* the pause image is missing (and cannot be pulled) */
 	CRI_CAUSE_NO_NETWORK,    /* no CNI configuration or plugin */
-	CRI_CAUSE_NO_ENTRYPOINT, /* neither entrypoint nor command, or the file is not there */
-	CRI_CAUSE_EXEC_FORMAT,   /* built for another architecture, or no program */
-	CRI_CAUSE_NO_PERMISSION, /* the entrypoint is not executable */
-	CRI_CAUSE_USER,          /* the user of the image is not in its /etc/passwd */
-	CRI_CAUSE_RUNTIME,       /* the OCI runtime failed for another reason */
-	CRI_CAUSE_EXITED,        /* it ended with another status than 0 */
-	CRI_CAUSE_TIMEOUT,       /* a step took longer than allowed */
+	CRI_CAUSE_NO_COMMAND,    /* neither entrypoint nor command */
+	CRI_CAUSE_NO_ENTRYPOINT, /* the file is not there */
+	CRI_CAUSE_NO_INTERPRETER, /* what the file needs to run is not there: "#!", ELF loader */
+	CRI_CAUSE_EXEC_FORMAT,    /* built for another architecture, or no program */
+	CRI_CAUSE_NO_PERMISSION,  /* the entrypoint is not executable */
+	CRI_CAUSE_USER,           /* the user of the image is not in its /etc/passwd */
+	CRI_CAUSE_RUNTIME,        /* the OCI runtime failed for another reason */
+	CRI_CAUSE_EXITED,         /* it ended with another status than 0 */
+	CRI_CAUSE_ENDED,          /* the pod ended before the container had been started */
+	CRI_CAUSE_TIMEOUT,        /* a step took longer than allowed */
 	CRI_CAUSE_OTHER,
+	CRI_CAUSES
 };
 const char *cri_cause_name(enum cri_cause c); /* "no-pause-image", … for JSON */
 /* One sentence for people and what to do about it. */
@@ -81,11 +87,13 @@ const char *cri_cause_hint(enum cri_cause c);
 
 struct cri_start_opts {
 	const char *ref;            /* as in a pod's spec */
+	const char *name;           /* of its record in containerd, normalised; NULL = ref */
 	const char *const *command; /* instead of the image's entrypoint and command */
 	size_t ncommand;            /* 0 = the image's own */
+	const char *pause;          /* as configured: asked for when CRI does not tell; or NULL */
 	bool pod_network;           /* a network of its own by CNI; else the host's */
 	unsigned run_ms;            /* it must run for so long, unless it ends with 0 before */
-	unsigned timeout_ms;        /* for each step */
+	unsigned timeout_ms;        /* for each step; 0 = none */
 	struct k3_cancel *cancel;   /* the pod is removed also when it is raised; may be NULL */
 	/* Each step when it is done; may be NULL. */
 	void (*on_step)(void *arg, enum cri_step s, uint64_t ms);
@@ -100,17 +108,25 @@ struct cri_started {
 	enum cri_step reached;       /* the last one that is done before the failure */
 	bool any;                    /* one was done */
 	enum cri_cause cause;
-	char *message; /* what the runtime said, or NULL; unescaped */
+	char *message; /* what the runtime said, or NULL; escaped, long ones without their middle */
 	bool exited;   /* the container has ended */
 	int exit_code;
+	/*
+	 * ok, but the pod was ended by somebody else before run_ms were over: a kubelet ends pods
+	 * that it does not know.
+	 */
+	bool cut;
 	char *log;  /* end of its output, or NULL; unescaped */
-	char *left; /* what could not be removed, or NULL */
+	char *left; /* what could not be removed and why, or NULL; escaped */
 };
 
 /*
  * Runs a pod sandbox and one container from an image that is there, waits, and removes both
  * whatever happens.  No pod but its own is touched; its names are "k3simg-verify-<random>" in
  * namespace "k3simg".
+ * No image is pulled: where the pause image is known (containerd 1.x tells it, else o->pause) and
+ * is missing, no pod is tried.  Where it is not known, containerd itself pulls a missing one, as
+ * for every pod.
  * 0 when it was tried, whatever came of it (out->ok, out->cause).  -1: CRI does not answer, or
  * cancelled.  *out is to be released in any case.
  */

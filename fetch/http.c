@@ -309,7 +309,7 @@ static void set_common(struct http *h, CURL *c, const char *url)
 	if (http_origin_is_loopback(h->origin))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	if (!h->bundle) {
-		curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+		curl_easy_setopt(c, CURLOPT_CAINFO, (char *)NULL);
 	} else if (h->o.ca) {
 		struct curl_blob blob = { h->o.ca->p, h->o.ca->len, CURL_BLOB_NOCOPY };
 
@@ -334,7 +334,7 @@ static void find_issuer(struct http *h, char out[ISSUER_MAX])
 	if (!c)
 		return;
 	set_common(h, c, h->rq->url);
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, (char *)NULL);
 	curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, ISSUER_MS);
 	curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);

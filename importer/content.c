@@ -477,13 +477,14 @@ int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t 
 {
 	char path[IMP_PATH_MAX], name[IMP_PATH_MAX];
 	struct imp_blob *b;
-	bool stored, staged;
+	bool stored, staged, exists;
 	int rc;
 
 	/* Images that share a document may put it at the same time. */
 	K3_WITH_MONITOR(i->putting);
 	imp_blob_path(&d->digest, path);
-	if (has_bytes(i->rootfd, path, p, n, &stored))
+	/* As imp_commit will look at it: a symbolic link, and what is doubted, is replaced. */
+	if (has_bytes(i->rootfd, path, p, n, &stored) && imp_blob_file(i, d, &exists))
 		return 0;
 	imp_stage_name(&d->digest, name);
 	if (has_bytes(i->blobsfd, name, p, n, &staged)) {

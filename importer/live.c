@@ -274,24 +274,33 @@ static int look(struct live *l, struct k3_err *e)
 
 /* ---- blobs -------------------------------------------------------------------------- */
 
+/*
+ * Its file, for the daemon that does not find it; open before it is placed, because without a
+ * record it may be collected at once.
+ */
+static int open_blob(struct imp *i, const struct oci_desc *desc, int *fd, struct k3_err *e)
+{
+	if (!imp_blob_open(i, desc, fd, e))
+		return 0;
+	if (e->code != K3_NOTFOUND)
+		return -1;
+	/* Its record was seen a moment ago. */
+	e->code = K3_BUSY;
+	return k3_hint(e, "containerd has removed it meanwhile: run again");
+}
+
 static int record_blob(struct live *l, const struct oci_desc *desc, const struct imp_labels *labels,
 		       struct imp_image *im, struct k3_err *e)
 {
 	struct imp_staged *s = imp_staged_find(l->i, &desc->digest);
+	bool place = s && s->replace && !s->placed;
 	K3_AUTO_FD int fd = -1;
 	bool found, existed = false;
 
-	/* For the daemon that does not find the file: open before it can be collected. */
-	if (imp_blob_open(l->i, desc, &fd, e))
-		return -1;
-	if (s && s->replace && !s->placed) {
-		im->changed = true;
-		if (imp_blob_place(l->i, s, desc, e))
-			return -1;
-	} else if (imp_daemon_hold_blob(l->d, &desc->digest, e)) {
-		return -1;
-	}
-	if (imp_daemon_label_blob(l->d, desc, labels, &found, &im->changed, e))
+	im->changed |= place;
+	if ((!place && imp_daemon_hold_blob(l->d, &desc->digest, e)) ||
+	    open_blob(l->i, desc, &fd, e) || (place && imp_blob_place(l->i, s, desc, e)) ||
+	    imp_daemon_label_blob(l->d, desc, labels, &found, &im->changed, e))
 		return -1;
 	if (!found) {
 		im->changed = true;

@@ -2,7 +2,6 @@
 /* containerd core/snapshots/storage/bolt.go */
 #include "importer/native.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -73,12 +72,14 @@ int imp_native_reserve(struct bolt_db *db, uint64_t last_id, struct k3_err *e)
 	return bolt_commit(t, e);
 }
 
-static size_t link_key(uint64_t parent, uint64_t child, uint8_t out[LINK_MAX])
+/* The key lives in out. */
+static struct bolt_val link_key(uint64_t parent, uint64_t child, uint8_t out[LINK_MAX])
 {
 	size_t n = imp_put_uvarint(parent, out);
 
 	out[n++] = 0;
-	return n + imp_put_uvarint(child, out + n);
+	n += imp_put_uvarint(child, out + n);
+	return (struct bolt_val){ out, n };
 }
 
 static int write_record(struct bolt_bucket *b, const struct imp_tree *t,
@@ -86,10 +87,11 @@ static int write_record(struct bolt_bucket *b, const struct imp_tree *t,
 {
 	uint8_t id[IMP_VARINT_MAX], kind = IMP_KIND_COMMITTED;
 	char chain[OCI_DIGEST_TEXT_MAX];
+	size_t n = imp_put_uvarint(t->id, id);
 	bool changed = false;
 
 	oci_digest_format(&t->chain, chain);
-	if (imp_set(b, "id", (struct bolt_val){ id, imp_put_uvarint(t->id, id) }, &changed, e) ||
+	if (imp_set(b, "id", (struct bolt_val){ id, n }, &changed, e) ||
 	    imp_set(b, "kind", (struct bolt_val){ &kind, 1 }, &changed, e) ||
 	    imp_set_varint(b, "inodes", t->usage.inodes, &changed, e) ||
 	    imp_set_varint(b, "size", t->usage.bytes, &changed, e) ||
@@ -113,10 +115,8 @@ static int write_all(struct bolt_txn *txn, struct imp_tree *const *trees, size_t
 		if (bolt_bucket_make(snapshots, BOLT_STR(t->name), &rec, e) ||
 		    write_record(rec, t, now, e))
 			return k3_wrap(e, "snapshot %s", t->name);
-		if (t->parent_name &&
-		    bolt_put(parents,
-			     (struct bolt_val){ link, link_key(t->parent_name_id, t->id, link) },
-			     BOLT_STR(t->name), e))
+		if (t->parent_name && bolt_put(parents, link_key(t->parent_name_id, t->id, link),
+					       BOLT_STR(t->name), e))
 			return k3_wrap(e, "snapshot %s", t->name);
 	}
 	return 0;
@@ -136,12 +136,31 @@ int imp_native_write(struct bolt_db *db, struct imp_tree *const *trees, size_t n
 	return bolt_commit(t, e);
 }
 
+/* Whatever links to this child, also from a parent whose record is lost. */
+static int drop_links_to(struct bolt_bucket *parents, struct bolt_val child, struct k3_err *e)
+{
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	bool more = true;
+
+	for (;;) {
+		if (bolt_next(parents, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			return 0;
+		if (!item.is_bucket && imp_val_eq(item.val, child) &&
+		    bolt_delete(parents, item.key, e))
+			return -1;
+	}
+}
+
 static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct bolt_val parent,
-		     uint64_t id, struct k3_err *e)
+		     uint64_t id, struct bolt_val key, struct k3_err *e)
 {
 	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
 	struct bolt_bucket *parents;
-	uint8_t link[LINK_MAX];
+	uint8_t bytes[LINK_MAX];
+	struct bolt_val link, child;
 	uint64_t parent_id;
 	bool found;
 	int kind;
@@ -151,122 +170,86 @@ static int drop_link(struct bolt_txn *t, struct bolt_bucket *snapshots, struct b
 		return -1;
 	if (!found || !parents)
 		return 0;
-	return bolt_delete(parents, (struct bolt_val){ link, link_key(parent_id, id, link) }, e);
+	link = link_key(parent_id, id, bytes);
+	if (bolt_get(parents, link, &child, e))
+		return -1;
+	/* Where numbers are wrong, that link is missing or another one's. */
+	return child.p && imp_val_eq(child, key) ? bolt_delete(parents, link, e)
+						 : drop_links_to(parents, key, e);
 }
 
-struct keys {
-	char **v;
-	size_t n, cap;
-};
-
-static void keys_release(struct keys *ks)
-{
-	for (size_t k = 0; k < ks->n; k++)
-		free(ks->v[k]);
-	free(ks->v);
-	*ks = (struct keys){ 0 };
-}
-
-#define AUTO_KEYS __attribute__((cleanup(keys_release)))
-
-/* Copies: what is to be changed is gathered before anything is. */
-static void keys_add(struct keys *ks, struct bolt_val key)
-{
-	ks->v = k3_xgrow(ks->v, ks->n, &ks->cap, sizeof(char *));
-	ks->v[ks->n++] = k3_xstrndup(key.p, key.n);
-}
-
-static int children_of(struct bolt_bucket *snapshots, const char *parent, struct keys *out,
-		       struct k3_err *e)
-{
-	struct bolt_iter it = { 0 };
-	struct bolt_bucket *rec;
-	struct bolt_item item;
-	struct bolt_val has;
-	bool more = true;
-
-	for (;;) {
-		if (bolt_next(snapshots, &it, &item, &more, e))
-			return -1;
-		if (!more)
-			return 0;
-		if (!item.is_bucket)
-			continue;
-		if (bolt_bucket_get(snapshots, item.key, &rec, e) ||
-		    bolt_get(rec, BOLT_STR("parent"), &has, e))
-			return -1;
-		if (has.p && imp_val_eq(has, BOLT_STR(parent)))
-			keys_add(out, item.key);
-	}
-}
-
-/* Whatever links to this child, also from a parent whose record is lost. */
-static int drop_links_to(struct bolt_bucket *parents, const char *child, struct k3_err *e)
-{
-	struct bolt_iter it = { 0 };
-	struct bolt_item item;
-	bool more = true;
-
-	for (;;) {
-		uint8_t copy[LINK_MAX];
-
-		if (bolt_next(parents, &it, &item, &more, e))
-			return -1;
-		if (!more)
-			return 0;
-		if (item.is_bucket || !imp_val_eq(item.val, BOLT_STR(child)) ||
-		    item.key.n > sizeof(copy))
-			continue;
-		memcpy(copy, item.key.p, item.key.n);
-		if (bolt_delete(parents, (struct bolt_val){ copy, item.key.n }, e))
-			return -1;
-		/* The walk begins again: what it held on to may be gone. */
-		it = (struct bolt_iter){ 0 };
-	}
-}
-
-static int relink_one(struct bolt_bucket *snapshots, struct bolt_bucket *parents, const char *child,
+static int relink_one(struct bolt_bucket *parents, struct bolt_bucket *rec, struct bolt_val child,
 		      const char *now, uint64_t now_id, struct k3_err *e)
 {
-	struct bolt_bucket *rec;
+	struct bolt_val val;
 	uint8_t link[LINK_MAX];
 	uint64_t id;
-	bool found;
-	int kind;
 
-	if (imp_native_find(snapshots, BOLT_STR(child), &id, &kind, &found, e))
+	if (bolt_get(rec, BOLT_STR("id"), &val, e))
 		return -1;
-	if (!found)
+	if (!imp_get_uvarint(val, &id) || !id)
 		return 0;
-	if (imp_sub(snapshots, BOLT_STR(child), &rec, e) ||
-	    bolt_put(rec, BOLT_STR("parent"), BOLT_STR(now), e) || drop_links_to(parents, child, e))
+	if (bolt_put(rec, BOLT_STR("parent"), BOLT_STR(now), e) || drop_links_to(parents, child, e))
 		return -1;
-	return bolt_put(parents, (struct bolt_val){ link, link_key(now_id, id, link) },
-			BOLT_STR(child), e);
+	return bolt_put(parents, link_key(now_id, id, link), child, e);
 }
 
 int imp_native_relink(struct bolt_txn *t, const char *old, const char *now, struct k3_err *e)
 {
-	struct bolt_bucket *snapshots, *parents;
-	AUTO_KEYS struct keys children = { 0 };
+	struct bolt_bucket *snapshots, *parents, *rec;
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	struct bolt_val parent;
 	uint64_t now_id;
-	bool found;
+	bool found, more = true;
 	int kind;
 
 	if (make_buckets(t, &snapshots, &parents, e) ||
 	    imp_native_find(snapshots, BOLT_STR(now), &now_id, &kind, &found, e))
 		return -1;
-	if (!found)
-		return 0;
-	if (children_of(snapshots, old, &children, e))
-		return -1;
-	for (size_t k = 0; k < children.n; k++)
-		if (relink_one(snapshots, parents, children.v[k], now, now_id, e))
-			return k3_wrap(e, "snapshot %s", children.v[k]);
+	while (found) {
+		if (bolt_next(snapshots, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			break;
+		if (!item.is_bucket)
+			continue;
+		if (bolt_bucket_get(snapshots, item.key, &rec, e) ||
+		    bolt_get(rec, BOLT_STR("parent"), &parent, e))
+			return -1;
+		if (parent.p && imp_val_eq(parent, BOLT_STR(old)) &&
+		    relink_one(parents, rec, item.key, now, now_id, e))
+			return k3_wrap(e, "snapshot %.*s", (int)item.key.n,
+				       (const char *)item.key.p);
+	}
 	return 0;
 }
 
-int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_err *e)
+/* As containerd asks before it removes a snapshot. */
+static int has_children(struct bolt_txn *t, uint64_t id, bool *has, struct k3_err *e)
+{
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("parents") };
+	struct bolt_bucket *parents;
+	struct bolt_item item;
+	uint8_t prefix[LINK_MAX];
+	size_t n = imp_put_uvarint(id, prefix);
+	bool more;
+
+	prefix[n++] = 0;
+	struct bolt_iter it = { { prefix, n } };
+
+	*has = false;
+	if (bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &parents, e))
+		return -1;
+	if (!parents)
+		return 0;
+	if (bolt_next(parents, &it, &item, &more, e))
+		return -1;
+	*has = more && item.key.n > n && !memcmp(item.key.p, prefix, n);
+	return 0;
+}
+
+int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, bool *kept, struct k3_err *e)
 {
 	struct bolt_bucket *snapshots, *rec;
 	struct bolt_val parent;
@@ -274,6 +257,7 @@ int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_
 	bool found;
 	int kind;
 
+	*kept = false;
 	if (imp_native_snapshots(t, &snapshots, e))
 		return -1;
 	if (!snapshots)
@@ -282,10 +266,14 @@ int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_
 		return -1;
 	if (!found || have != id)
 		return 0;
+	if (has_children(t, id, kept, e))
+		return -1;
+	if (*kept)
+		return 0;
 	if (imp_sub(snapshots, BOLT_STR(key), &rec, e) ||
 	    bolt_get(rec, BOLT_STR("parent"), &parent, e))
 		return -1;
-	if (parent.p && drop_link(t, snapshots, parent, id, e))
+	if (parent.p && drop_link(t, snapshots, parent, id, BOLT_STR(key), e))
 		return -1;
 	return bolt_bucket_delete(snapshots, BOLT_STR(key), e);
 }

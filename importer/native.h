@@ -21,7 +21,11 @@ K3_MUST int imp_native_write(struct bolt_db *db, struct imp_tree *const *trees, 
  */
 K3_MUST int imp_native_relink(struct bolt_txn *t, const char *old, const char *now,
 			      struct k3_err *e);
-/* Removes a record and its link to its parent; absent or of another number is success. */
-K3_MUST int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, struct k3_err *e);
+/*
+ * Removes a record and its link to its parent; absent or of another number is success.
+ * *kept: it stays, because others stand on it.
+ */
+K3_MUST int imp_native_drop(struct bolt_txn *t, uint64_t id, const char *key, bool *kept,
+			    struct k3_err *e);
 
 #endif

@@ -26,11 +26,8 @@ static int busy(struct imp *i, struct k3_err *e)
 {
 	k3_fail(e, K3_BUSY, "containerd is running on this root (%s)", i->root);
 	return k3_hint(e,
-		       i->mode == IMP_OFFLINE
-			       ? "leave out --mode offline, or stop it: systemctl stop containerd "
-				 "(k3s: systemctl stop k3s, or k3s-agent)"
-			       : "stop it for as long: systemctl stop containerd (k3s: systemctl "
-				 "stop k3s, or k3s-agent)");
+		       "stop it for as long: systemctl stop containerd (k3s: systemctl stop k3s, "
+		       "or k3s-agent)");
 }
 
 /*

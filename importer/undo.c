@@ -25,6 +25,7 @@ struct entry {
 	const char *key; /* in metadata.db: "<ns>/<n>/<chain ID>" */
 	char *now;       /* what meta.db names in its place, or NULL */
 	bool keep;
+	bool shared; /* the record goes, but not the directory: another record has it */
 };
 
 struct entries {
@@ -148,9 +149,10 @@ static int keep_known(struct bolt_db *meta, struct entries *es, struct k3_err *e
 
 /*
  * Numbers are never given out twice, so a record of another key under one of ours means that
- * somebody has begun a new metadata.db under our journal: the directory is not ours.
+ * somebody has begun a new metadata.db under our journal, or that a damaged record was replaced:
+ * the directory is not ours.
  */
-static int keep_foreign(struct bolt_txn *t, struct entries *es, struct k3_err *e)
+static int find_shared(struct bolt_txn *t, struct entries *es, struct k3_err *e)
 {
 	struct bolt_iter it = { 0 };
 	struct bolt_bucket *snapshots;
@@ -170,7 +172,7 @@ static int keep_foreign(struct bolt_txn *t, struct entries *es, struct k3_err *e
 			return -1;
 		for (size_t k = 0; found && k < es->n; k++)
 			if (es->v[k].id == id && !imp_val_eq(item.key, BOLT_STR(es->v[k].key)))
-				es->v[k].keep = true;
+				es->v[k].shared = true;
 	}
 	return 0;
 }
@@ -183,16 +185,16 @@ static int drop_records(struct bolt_db *native, struct entries *es, struct k3_er
 
 	if (bolt_begin(native, true, &t, e))
 		return -1;
-	if (keep_foreign(t, es, e)) {
+	if (find_shared(t, es, e)) {
 		bolt_abort(t);
 		return -1;
 	}
 	/* Children come behind their parents. */
 	for (size_t k = es->n; k-- > 0;) {
-		const struct entry *en = &es->v[k];
+		struct entry *en = &es->v[k];
 
 		if (!en->keep && ((en->now && imp_native_relink(t, en->key, en->now, e)) ||
-				  imp_native_drop(t, en->id, en->key, e))) {
+				  imp_native_drop(t, en->id, en->key, &en->keep, e))) {
 			bolt_abort(t);
 			return -1;
 		}
@@ -207,7 +209,7 @@ static int move_directories(struct imp *i, const struct entries *es, struct k3_e
 	for (size_t k = 0; k < es->n; k++) {
 		char from[IMP_PATH_MAX], to[64];
 
-		if (es->v[k].keep || !es->v[k].id)
+		if (es->v[k].keep || es->v[k].shared || !es->v[k].id)
 			continue;
 		imp_snapshot_path(es->v[k].id, from);
 		snprintf(to, sizeof(to), "trees/undo-%" PRIu64, es->v[k].id);
@@ -260,13 +262,21 @@ int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *t
 {
 	AUTO_ENTRIES struct entries es = { 0 };
 
-	for (size_t k = 0; k < n; k++) {
-		if (!trees[k]->old_name)
-			continue;
-		entries_add(&es, trees[k]->old_id, trees[k]->old_name);
-		es.v[es.n - 1].now = k3_xstrdup(trees[k]->name);
+	for (size_t k = 0; k < n; k++)
+		if (trees[k]->old_name)
+			entries_add(&es, trees[k]->old_id, trees[k]->old_name);
+	/* In a damaged store the old name may be that of another, sound snapshot, which stays. */
+	if (!es.n)
+		return 0;
+	if (keep_known(d->meta, &es, e))
+		return -1;
+	for (size_t k = 0, m = 0; k < n; k++) {
+		struct entry *old = trees[k]->old_name ? &es.v[m++] : NULL;
+
+		if (old && !old->now)
+			old->now = k3_xstrdup(trees[k]->name);
 	}
-	return es.n ? take_back(i, d, &es, e) : 0;
+	return take_back(i, d, &es, e);
 }
 
 void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n)

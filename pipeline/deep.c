@@ -179,10 +179,12 @@ static int tell_bad_blobs(struct deep *d, struct k3_err *e)
 		v->current = &v->subjects[i];
 		for (size_t k = 0; v->subjects[i].chosen && k < c->nlayers; k++) {
 			const struct hashed *b = find_blob(d, &c->layers[k].digest);
+
+			if (!b || !b->bad)
+				continue;
 			K3_AUTO_FREE char *path = imp_blob_name(&c->layers[k].digest);
 
-			if (b->bad &&
-			    verify_take(v,
+			if (verify_take(v,
 					&(struct imp_finding){ .kind = IMP_BLOB,
 							       .path = path,
 							       .text = b->why,
@@ -200,7 +202,7 @@ static int hash_blobs(struct deep *d, struct k3_err *e)
 	unsigned jobs = d->v->o->jobs ? d->v->o->jobs : pl_default_jobs();
 
 	gather_blobs(d);
-	verify_progress(d->v, "hashing %zu layers", d->nblobs);
+	verify_progress(d->v, "hashing %zu layer%s", d->nblobs, d->nblobs == 1 ? "" : "s");
 	run_workers(d, jobs < PL_JOBS_MAX ? jobs : PL_JOBS_MAX);
 	if (d->failed) {
 		*e = d->err;
@@ -429,7 +431,8 @@ static int check_variant(struct fresh *f, struct k3_err *e)
 		return -1;
 	if (!have)
 		return 0;
-	verify_progress(f->d->v, "%s: comparing %zu layers with the snapshots", f->s->name, f->top);
+	verify_progress(f->d->v, "%s: comparing %zu layer%s with the snapshots", f->s->name, f->top,
+			f->top == 1 ? "" : "s");
 	if (imp_tree_begin(f->d->v->imp, &f->img->layers[f->top - 1].chain_id, NULL, f->d->v->stop,
 			   &f->tree, e))
 		return -1;

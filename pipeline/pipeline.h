@@ -200,7 +200,7 @@ struct pl_seen {
 	struct oci_platform *platforms;
 	size_t nplatforms;
 	bool unpacked;   /* some platform of it */
-	bool complete;   /* nothing is absent */
+	bool complete;   /* no blob of it is absent or damaged */
 	size_t findings; /* without notes */
 };
 

@@ -128,6 +128,8 @@ static int run_platform(struct repair *r, const struct sources *s, const struct 
 	o.platform = *platform;
 	/* Pins stay as they are. */
 	o.pin = false;
+	/* containerd's API has no way to replace what is recorded. */
+	o.mode = IMP_OFFLINE;
 	if (pl_run(&o, s->reqs, s->n, r->stop, res, e))
 		return -1;
 	for (size_t i = 0; i < s->n; i++)
@@ -173,6 +175,16 @@ static int look(struct repair *r, struct pl_report *out, struct k3_err *e)
 	return pl_verify(&r->look, &r->ref, 1, r->stop, out, e);
 }
 
+/* Without a record that can be read nobody knows what should be there. */
+static int nothing_to_go_by(struct pl_repaired *out)
+{
+	out->failed = true;
+	k3_fail(&out->err, K3_STORE, "what the image should be cannot be read");
+	k3_hint(&out->err, "preload writes a broken image record anew; a damaged database has to "
+			   "come from a backup, or begin with a new root");
+	return 0;
+}
+
 int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel *stop,
 	      void (*progress)(void *arg, const char *text), void *arg, struct pl_repaired *out,
 	      struct k3_err *e)
@@ -196,6 +208,8 @@ int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel *stop,
 	*out = (struct pl_repaired){ 0 };
 	if (look(&r, &out->before, e))
 		return -1;
+	if (last->damage && !last->nimages)
+		return nothing_to_go_by(out);
 	for (unsigned round = 0; last->damage && last->nimages && round < ROUNDS; round++) {
 		struct pl_report now = { 0 };
 

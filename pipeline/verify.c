@@ -99,8 +99,12 @@ int verify_take(void *arg, const struct imp_finding *f, struct k3_err *e)
 	if (!is_damage(f->kind))
 		return 0;
 	r->damage++;
-	if (v->current)
-		r->images[v->current->seen].findings++;
+	if (v->current) {
+		struct pl_seen *seen = &r->images[v->current->seen];
+
+		seen->findings++;
+		seen->complete = seen->complete && f->kind != IMP_BLOB;
+	}
 	return 0;
 }
 
@@ -304,6 +308,7 @@ static void begin_seen(struct verify *v, struct subject *s)
 		.names = k3_xcalloc(s->nnames, sizeof(char *)),
 		.nnames = s->nnames,
 		.target = s->target.digest,
+		.complete = true,
 	};
 	for (size_t k = 0; k < s->nnames; k++)
 		seen->names[k] = k3_xstrdup(s->names[k]);
@@ -326,7 +331,7 @@ static int check_one(struct verify *v, struct subject *s, struct k3_err *e)
 		return k3_wrap(e, "%s", s->name);
 	v->current = NULL;
 	seen = &v->out->images[s->seen];
-	seen->complete = !s->checked.noted;
+	seen->complete = seen->complete && !s->checked.noted;
 	for (size_t k = 0; k < s->checked.n; k++) {
 		const struct imp_variant *va = &s->checked.variants[k];
 

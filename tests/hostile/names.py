@@ -50,12 +50,14 @@ def names(precious, unique):
     a.refused("nul-in-pax-linkpath", symlink(b"x", b"y" * 200 + b"\0z"), says="NUL")
     a.harmless("nul-in-gnu-long-name", gnu_long(b"L", b"a\0b") + file(b"x"), tree={"a": "file:evil\n"})
     a.harmless("newline-in-name", file(b"a\nb"), tree={"a\nb": "file:evil\n"}, gnu_tar=True)
-    a.harmless("controls-in-name", file(bytes(range(1, 47)) + b"x"), gnu_tar=True,
+    a.harmless("controls-in-name", file(bytes(range(1, 47)) + b"x"), gnu_tar=True, check=lambda run: run.told_safely(),
                tree={bytes(range(1, 47)).decode() + "x": "file:evil\n"})
     a.harmless("escape-sequence-in-name", file(b"\x1b]0;evil\x07\x1b[2J"), tree={"\x1b]0;evil\x07\x1b[2J": "file:evil\n"},
-               gnu_tar=True)
+               gnu_tar=True, check=lambda run: run.told_safely())
+    a.harmless("c1-and-bidi-in-name", file("\u009b31m\u202egpj.exe\u2066".encode()), gnu_tar=True,
+               tree={"\u009b31m\u202egpj.exe\u2066": "file:evil\n"}, check=lambda run: run.told_safely())
     a.harmless("not-utf8-in-name", file(b"\xff\xfe\x80\xc0\xaf"), tree={"\udcff\udcfe\udc80\udcc0\udcaf": "file:evil\n"},
-               gnu_tar=True)
+               gnu_tar=True, check=lambda run: run.told_safely())
     a.harmless("overlong-utf8-dotdot", file(b"\xc0\xae\xc0\xae/x"), tree={"\udcc0\udcae\udcc0\udcae/x": "file:evil\n"},
                gnu_tar=True)
     a.harmless("two-normal-forms", file("\u00e9".encode(), b"nfc"), file("e\u0301".encode(), b"nfd"), gnu_tar=True,
@@ -76,6 +78,7 @@ def names(precious, unique):
     a.harmless("path-of-4095", file(deep), tree={deep.decode(): "file:evil\n"})
     long = b"/".join([b"n" * 255] * 16)
     a.harmless("path-of-4095-in-16-parts", file(long), tree={long.decode(): "file:evil\n"})
+    a.harmless("path-of-4096", file(deep + b"e"), tree={(deep + b"e").decode(): "file:evil\n"})
     a.refused("path-of-4097", file(b"d/" * 2048 + b"e"), says="4096")
     a.refused("path-beyond-through-symlink", file(b"d/" * 2000 + b"e"), symlink(b"l", b"d/" * 2000),
               file(b"l/" + b"f/" * 200 + b"g"), says="4096")

@@ -6,9 +6,9 @@ Serves each attack as a repository of its own, lets PROGRAM preload it into a co
 store below WORK and judges what comes out: exit code, message, bytes on the terminal, the
 store, everything outside of it, memory, time.  NAME: only the attacks whose names begin so.
 
-TORTURE=full: the long ones too, and layers and documents cut at every byte.  K3SIMG_ASAN:
-a program built with sanitizers, over which everything goes once more.  VERBOSE=1 shows what
-each run said.  The last line is "N passed, N failed"."""
+TORTURE=full: the long ones too, and layers and documents cut at every byte (CUT_STEP=16: at
+every 16th, an hour less on a busy machine).  K3SIMG_ASAN: a program built with sanitizers,
+over which everything goes once more.  VERBOSE=1 shows what each run said.  The last line is "N passed, N failed"."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import queue
 import re
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -125,12 +126,14 @@ class Run:
         skip = ("a/b/root", "out", "err")
         return tree.state(self.dir, skip, inodes=True)
 
+    def env(self):
+        return {"PATH": "/usr/bin:/bin", "HOME": self.suite.place.home, "LC_ALL": "C.UTF-8",
+                "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1"}
+
     def start(self):
-        env = {"PATH": "/usr/bin:/bin", "HOME": self.suite.place.home, "LC_ALL": "C.UTF-8",
-               "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1"}
         self.end = self.launcher.run(
             argv=self.command(), cwd=self.suite.place.cwd, stdin=os.path.join(self.dir, "stdin"),
-            out=os.path.join(self.dir, "out"), err=os.path.join(self.dir, "err"), env=env, seconds=SECONDS,
+            out=os.path.join(self.dir, "out"), err=os.path.join(self.dir, "err"), env=self.env(), seconds=SECONDS,
             cpu=CPU_SECONDS * 4 if self.sanitized() else CPU_SECONDS, fsize=self.attack.fsize,
             memory=0 if self.sanitized() else ADDRESS_SPACE)
         with open(os.path.join(self.dir, "out"), "rb") as f:
@@ -163,6 +166,8 @@ class Run:
             self.judge_result()
         self.judge_json()
         self.complain(*("outside of the root: " + w for w in tree.changes(self.beside, self.around())))
+        if self.code == 0 and self.attack.image and not self.complaints:
+            self.judge_verify()
         if self.attack.check and not self.complaints and self.code == 0:
             self.complain(*self.attack.check(self))
 
@@ -268,7 +273,33 @@ class Run:
             if FORBIDDEN.search(text):
                 self.complain("-o json has a control character in %r" % text)
 
+    def verify(self, *words):
+        return subprocess.run([self.program, "verify", "--deep", "--root", self.root, *words], cwd=self.suite.place.cwd,
+                              env=self.env(), capture_output=True, check=False)
+
+    def judge_verify(self):
+        """What was accepted is whole to `verify --deep`: its second look at all of it agrees."""
+        got = self.verify("-q")
+        self.judge_bytes("what verify prints", got.stdout + got.stderr)
+        if got.returncode:
+            self.complain("verify --deep: status %d: %s" % (got.returncode, (got.stdout + got.stderr)[-600:].decode(
+                "utf-8", "backslashreplace")))
+
     # --- for the checks of single attacks ---
+
+    def told_safely(self):
+        """Damages the files: their names are in what verify prints then."""
+        for path, at, name, st in tree.walk(os.path.join(self.root, NATIVE)):
+            if stat.S_ISREG(st.st_mode) and int(path.split("/")[0]) != self.suite.good_tree:
+                os.utime(name, (5, 5), dir_fd=at, follow_symlinks=False)
+        bad = []
+        for form in ("text", "json"):
+            got = self.verify("-o", form)
+            self.judge_bytes("verify -o " + form, got.stdout)
+            self.judge_bytes("verify -o " + form, got.stderr)
+            if got.returncode != 10 or b"modification time" not in got.stdout:
+                bad.append("verify -o %s: status %d: %r" % (form, got.returncode, got.stdout[:300]))
+        return bad
 
     def xattr_names(self):
         return [name for path, at, name_, _ in tree.walk(os.path.join(self.root, NATIVE))
@@ -312,12 +343,19 @@ class Suite:
     def collect(self):
         precious, unique = os.fsencode(self.place.precious), os.fsencode(self.place.unique)
         made = []
+
+        def add(part, *args):
+            attacks = part(*args)
+            for a in attacks:
+                a.kind = part.__name__.replace("_", " ")
+            made.extend(attacks)
+
         for part in (names.names, names.symlinks, names.hardlinks, entries.whiteouts, entries.kinds, entries.headers):
-            made += part(precious, unique)
+            add(part, precious, unique)
         for part in (streams.streams, streams.layers, documents.syntax, documents.members, documents.media_types,
                      documents.indexes, wire.answers, wire.challenges, wire.references):
-            made += part()
-        made += streams.truncated(self.full)
+            add(part)
+        add(streams.truncated, self.full)
         taken = set()
         for a in made:
             # A repository name has only these; and the name is the file of no other attack.
@@ -420,7 +458,7 @@ class Suite:
         self.make_good()
         # Reading them shows once what looking changes.
         self.place.before = self.place.look()
-        todo = queue.SimpleQueue()
+        todo, kinds = queue.SimpleQueue(), {}
         lacking = {need for need in ("devices", "mount") if not self.can(need)}
         for attack in sorted(self.attacks, key=lambda a: "bomb" not in a.name and "blob-answer" not in a.name):
             if attack.full and not self.full:
@@ -430,6 +468,7 @@ class Suite:
                 print("skip  %s (no %s here)" % (attack.name, attack.needs))
                 continue
             todo.put(attack)
+            kinds[attack.kind] = kinds.get(attack.kind, 0) + 1
         start = time.monotonic()
         threads = [threading.Thread(target=self.work, args=(todo, x)) for x in LAUNCHERS]
         for t in threads:
@@ -443,6 +482,7 @@ class Suite:
         else:
             self.passed += 1
             print("ok    nothing outside the roots is touched")
+        print("inputs by kind: %s" % ", ".join("%s %d" % pair for pair in kinds.items()))
         print("%d inputs in %d runs, %.0f s (%.0f s of CPU); most memory %d KiB (%s), most CPU %.1f s (%s)" % (
             self.passed + len(self.failures) - 1, self.runs, time.monotonic() - start, self.cpu, *self.peak, *self.slowest))
         print("%d passed, %d failed%s" % (self.passed, len(self.failures), ", %d skipped" % len(self.skipped)

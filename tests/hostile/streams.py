@@ -177,10 +177,11 @@ def layers():
 def truncated(full):
     """Layers and documents cut at many places; the unit tests cut them at every byte."""
     a = Attacks()
+    step = int(os.environ.get("CUT_STEP", "1"))
     small = tar(file(b"a", b"text\n" * 30), file(b"d/" + b"n" * 120, b"y"))[:7 * 512]
 
     def places(size, number=6):
-        return range(size) if full else sorted({size * i // number for i in range(number)} | {1, size - 1})
+        return range(0, size, step) if full else sorted({size * i // number for i in range(number)} | {1, size - 1})
 
     for what, blob, media in (("tar", small, TAR), ("gzip", gzip_member(small), GZIP), ("zstd", zstd_frame(small), ZSTD)):
         for at in places(len(blob)):

@@ -161,8 +161,10 @@ check_eq "and the store is as before" "$(store_content "$T/schema")" "$sum"
 # --- containerd is running ---
 cp -a "$good" "$T/live"
 if ctd_start "$CTD_VERSION" "$T/live"; then
-    refused "$T/live" 7 "containerd is running"
+    refused "$T/live" 7 "containerd is running" --mode offline
     check_has "and the message says so" "$(cat "$T/err")" 'containerd is running'
+    refused "$T/live" 7 "containerd is running, but not behind this socket" --address "$T/nobody.sock"
+    check_has "and the message says that, too" "$(cat "$T/err")" 'no containerd answers at .*nobody.sock'
     check_has "and containerd is unharmed" "$(cri images)" 'static:1'
     ctd_stop
 fi

@@ -2,6 +2,7 @@
 # A flat store completed in chain mode: every chain ID is there and survives
 # containerd's garbage collector, a pull finds all of them, and nothing of it
 # outlives the image.
+# Modes: offline live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
@@ -14,9 +15,19 @@ snapshots() {
 check "flat" preload "$root" --pause none "$REGISTRY/nginx:7"
 check_eq "flat: one tree" "$(ls "$root/io.containerd.snapshotter.v1.native/snapshots")" 1
 check "then chain" preload "$root" --pause none --snapshots chain "$REGISTRY/nginx:7"
-before=$(store_state "$root")
+# A containerd that starts may rewrite its database, but nothing in it.
+state() {
+    if [ "${PRELOAD_MODE:-offline}" = live ]; then
+        bbolt_dump "$root/io.containerd.metadata.v1.bolt/meta.db"
+        find "$root/io.containerd.content.v1.content/blobs" "$root/io.containerd.snapshotter.v1.native/snapshots" \
+            -printf '%p %y %m %s %T@ %i\n' | sort
+    else
+        store_state "$root"
+    fi
+}
+before=$(state)
 check "chain again" preload "$root" --pause none --snapshots chain "$REGISTRY/nginx:7"
-check_eq "which changes nothing" "$(store_state "$root")" "$before"
+check_eq "which changes nothing" "$(state)" "$before"
 check "bbolt's checker on both databases" bbolt_check \
     "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
 ctd_start "$CTD_VERSION" "$root" || die "containerd does not start"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # k3simg is killed, or a call of it fails, at its n-th change of the file system:
 # the store stays whole, containerd starts on it and finds what it should, and the
-# next run finishes.  TORTURE=full: every n and every kind; else some of each, half
-# of them with each containerd.
+# next run finishes.  TORTURE=full: every n and every kind, some thousand points for
+# which a busy machine needs hours; PART=10 takes every tenth of them, from the
+# FIRST-th on.  Else some of each, half of them with each containerd.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
@@ -10,7 +11,7 @@ torture=$TOP/tests/torture
 # Modes: onto a store of containerd's, flat and chain; "new" has no store before.
 plan=short part=2 first=0 looks=3
 [ "$CTD_VERSION" != 1.6 ] || first=1
-[ "${TORTURE:-}" != full ] || plan=full part=1 first=0 looks=1000
+[ "${TORTURE:-}" != full ] || plan=full part=${PART:-1} first=${FIRST:-0} looks=1000
 # The library that makes the faults.
 shim=$T/build/release/tests/torture/fault.so
 make -s -C "$TOP" O="$T/build" V=release "$shim" >"$T/make.log" 2>&1 || die "fault.so: $(tail -n 3 "$T/make.log")"
@@ -54,13 +55,13 @@ done
 points() {
     local mode=$1 word text snapshots=flat some=$part
     [ "$mode" != chain ] || snapshots=chain
-    [ "$mode" != new ] || some=$((part * 3))
+    [ "$mode $plan" != "new short" ] || some=$((part * 3))
     mkdir "$T/points/$mode"
     _bbolt_tool >/dev/null || die "no bbolt"
     "$PYTHON" "$torture/kill.py" --shim "$shim" --bbolt "$(_bbolt_tool)/bboltcheck" --mode "$mode" \
         --preload "$K3SIMG preload -q --root ROOT --pause none --snapshots $snapshots $wanted" \
         --before "$T/before-$mode" --known "$T/reference" --work "$T/points/$mode" --plan $plan \
-        --part $some --first $first \
+        --part "$some" --first "$first" \
         >"$T/points/$mode.out" 2>"$T/points/$mode.err" || fail "$mode: the series" "$(cat "$T/points/$mode.err")"
     while read -r word text; do
         case $word in

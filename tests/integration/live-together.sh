@@ -1,6 +1,7 @@
 #!/bin/bash
 # containerd and k3simg share a root in turn: neither harms what the other
 # made, and what we wrote can be removed to the last file.
+# Modes: offline live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
@@ -68,13 +69,17 @@ for mode in flat chain; do
     rm -rf -- "$root"
 done
 
-# --- k3simg and k3simg ---
+# --- k3simg and k3simg, which is the same in both modes ---
+
+[ "${PRELOAD_MODE:-offline}" = offline ] || finish
 
 # A registry that does not answer keeps the first one waiting for as long as we like.
 normal=$REGISTRY
 registry_start -n slow
 slow=$REGISTRY
 REGISTRY=$normal
+
+waiting=()
 
 # hold ROOT: a first k3simg has the root, and waits for its registry; $first is its process.
 hold() {
@@ -158,6 +163,33 @@ go_on
 wait "$first"
 check_eq "two: which is nothing to the first one" "$?" 0
 check "two: whose images are there" both_whole "$root" "$slow/exit:1" "$slow/zstd:1"
+
+# Others than preload: what only reads does not wait, what writes does.
+root=$T/looks
+check "two: a store to look at" preload "$root" --pause none "$REGISTRY/exit:1"
+find "$root/$NATIVE" -name busybox -type f -delete
+hold "$root"
+check_eq "two: and a preload at work in it" "$?" 0
+check "two: verify looks at once" "$K3SIMG" verify --root "$root" "$REGISTRY/exit:1"
+for command in "verify --deep" repair; do
+    # shellcheck disable=SC2086
+    "$K3SIMG" $command --root "$root" "$REGISTRY/exit:1" >"$root.${command%% *}.out" 2>"$root.${command%% *}" &
+    second=$!
+    check "two: $command says that it waits" await_line "$root.${command%% *}" 'waiting for another k3simg'
+    check "two: $command waits" kill -0 "$second"
+    waiting+=("$second")
+done
+go_on
+wait "$first"
+check_eq "two: the preload ends well" "$?" 0
+wait "${waiting[1]}"
+check_eq "two: then repair mends" "$? $(tail -n 1 "$root.repair.out")" "0 $REGISTRY/exit:1: mended, 1 finding"
+# Whoever came first of the two; it may find the damage or not, and nothing else.
+wait "${waiting[0]}"
+status=$?
+check "two: verify --deep has looked (status $status)" test "$status" = 0 -o "$status" = 10
+check "two: and all is whole" "$K3SIMG" verify --deep --root "$root"
+check "two: all images are there" both_whole "$root" "$REGISTRY/exit:1" "$slow/exit:1" "$slow/zstd:1"
 
 # Eight at once, of which each shares images with the next, some flat and some chain.
 root=$T/eight

@@ -3,8 +3,9 @@
 # of the flushes in between, crash images are built (../torture/power.py), and
 # each of them is mounted and checked; containerd starts on the states that are
 # found (the short form: two of each series).  TORTURE=full has more file systems
-# (POWER_FS: only these) and more than a thousand images.  POWER_KEEP=DIR keeps
-# those with findings, SEED=N has others.
+# (POWER_FS: only these) and more than a thousand images (POWER_POINTS: so many of
+# each series, 28 if it is not set).  POWER_KEEP=DIR keeps those with findings,
+# SEED=N has others.
 # Once: what is on the disk does not hang on containerd's version.
 
 # In mounts of its own: they go away with the script, however it ends.
@@ -126,7 +127,7 @@ if [ "${TORTURE:-}" = full ]; then
         fss+=" $fs"
         for mode in flat chain; do
             for scenario in store empty update again parts; do
-                echo "$fs $mode $scenario 28"
+                echo "$fs $mode $scenario ${POWER_POINTS:-28}"
             done
         done
         echo "$fs flat no-sync 12"

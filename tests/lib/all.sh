@@ -39,12 +39,29 @@ new_root() {
     ctd_stop init-root
 }
 
-# preload ROOT ARGS...: the program under test; its pause image is ours.
+# preload ROOT ARGS...: the program under test; its pause image is ours.  With
+# PRELOAD_MODE=live a containerd runs on the root for the time of the preload.
 preload() {
     local root=$1
     shift
+    if [ "${PRELOAD_MODE:-offline}" = live ]; then
+        _preload_live "$root" "$@"
+        return
+    fi
     "$K3SIMG" preload --root "$root" --pause "${PAUSE:-none}" "$@"
 }
+
+# A subshell: what ctd_start exports stays as it was for the caller.
+_preload_live() (
+    root=$1 name=live-preload
+    shift
+    own_cleanup
+    ctd_start "$CTD_VERSION" "$root" $name || exit
+    "$K3SIMG" preload --mode live --address "$T/$name/sock" --root "$root" --pause "${PAUSE:-none}" "$@"
+    status=$?
+    ctd_stop $name
+    exit $status
+)
 
 # store_state ROOT: one line for databases, blobs and snapshot trees.  The
 # directory .k3simg, where a run that the network broke keeps what it has

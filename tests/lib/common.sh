@@ -84,6 +84,17 @@ now_ms() {
     echo $((t / 1000))
 }
 
+# _remove_build PATH...: a build that was cut off; it may have /sys and /proc mounted in it.
+_remove_build() {
+    local dir at
+    for dir; do
+        awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/mounts | sort -r | while read -r at; do
+            umount -l -- "$at"
+        done
+        rm -rf --one-file-system -- "$dir"
+    done
+}
+
 # cached NAME COMMAND...: print the path of $CACHE/NAME; if it is not there,
 # run "COMMAND... DIR" to fill a fresh directory and move that into place.
 cached() {
@@ -94,18 +105,19 @@ cached() {
         (
             flock 9
             [ -d "$dir" ] && exit 0
-            rm -rf -- "$CACHE/.$name".*
+            _remove_build "$CACHE/.$name".*
             work=$(mktemp -d "$CACHE/.$name.XXXXXX") || exit 1
             chmod 755 "$work"
             if ! "$@" "$work" >"$work.log" 2>&1 9>&-; then
                 tail -n 25 "$work.log" >&2
-                rm -rf -- "$work" "$work.log"
+                _remove_build "$work" "$work.log"
                 exit 1
             fi
             rm -f -- "$work.log"
             mv -T -- "$work" "$dir"
-            # What an older checkout left and nobody has used for a week.
-            find "$CACHE" -maxdepth 1 -name '*-*' -mtime +7 -exec rm -rf -- {} +
+            # What an older checkout left and nobody has used for a week.  Not what is
+            # being built: a Debian root has the times of its packages until it is done.
+            find "$CACHE" -maxdepth 1 -name '[!.]*-*' -mtime +7 -exec rm -rf --one-file-system -- {} +
         ) 9>"$CACHE/lock.$name" || die "cannot build $name in $CACHE"
     fi
     touch -c -- "$dir"

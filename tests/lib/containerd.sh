@@ -68,14 +68,17 @@ TOML
 }
 
 # ctd_start VERSION ROOT [NAME]: start a containerd on ROOT and wait for CRI.
-# The pause image is $CTD_PAUSE.  CTD_NETWORK=none gives it a network namespace
+# The pause image is $CTD_PAUSE; $CTD_EXTRA is more configuration.  CTD_NETWORK=none gives it a network namespace
 # of its own with nothing but loopback (ctd_net runs a command there).  Sets CRI_SOCKET for cri.py.  NAME (default:
 # ctd) is for the other functions; config, log and socket are in $T/NAME.
 ctd_start() {
     local version=$1 root=$2 name=${3:-ctd} dir init i newroot path
     dir=$T/$name
     mkdir -p "$dir/state" "$dir/logs" "$root"
-    ctd_config "$version" "${CTD_PAUSE:-127.0.0.1:1/none:1}" "$root" "$dir/state" "$dir/sock" >"$dir/config.toml"
+    {
+        ctd_config "$version" "${CTD_PAUSE:-127.0.0.1:1/none:1}" "$root" "$dir/state" "$dir/sock"
+        printf '%s\n' "${CTD_EXTRA:-}"
+    } >"$dir/config.toml"
     echo "$version" >"$dir/version"
     newroot=$(ctd_debian "$version") || return
     path=/usr/sbin:/usr/bin:/sbin:/bin
@@ -125,6 +128,51 @@ ctd_ctr() {
     else
         (enter "$newroot" "$T" ctr -a "$dir/sock" -n k8s.io "$@")
     fi
+}
+
+# ctd_sh NAME SCRIPT: several calls at once; "ctr" in the script is as in ctd_ctr.
+ctd_sh() {
+    local newroot script
+    script="ctr() { command ctr -a '$T/$1/sock' -n k8s.io \"\$@\"; }
+$2"
+    newroot=$(ctd_debian "$(cat "$T/$1/version")") || return
+    if [ -z "$newroot" ]; then
+        /bin/sh -c "$script"
+    else
+        (enter "$newroot" "$T" /bin/sh -c "$script")
+    fi
+}
+
+# A forced collection for ctd_sh, of content too, even when none was removed.  (Not "ctr content
+# prune references": that makes containerd forget layers.)
+# shellcheck disable=SC2016
+CTD_COLLECT='
+    echo "nothing $$" | ctr content ingest "nothing-$$" &&
+        ctr content rm "sha256:$(echo "nothing $$" | sha256sum | cut -d" " -f1)" >/dev/null
+    ctr leases create --id "collect-$$" >/dev/null && ctr leases rm --sync "collect-$$" >/dev/null
+'
+# What its namespace k8s.io holds of images.
+# shellcheck disable=SC2016
+CTD_LIST='
+    ctr images ls -q | sed "s/^/image /"
+    ctr content ls -q | sed "s/^/content /"
+    ctr content active | tail -n +2
+    ctr leases ls -q | sed "s/^/lease /"
+    ctr snapshots --snapshotter native ls | awk "NR > 1 { print \"snapshot\", \$1, \$NF }"
+'
+
+# ctd_collect NAME
+ctd_collect() {
+    ctd_sh "$1" "$CTD_COLLECT"
+}
+
+# ctd_holds NAME ROOT [SCRIPT]: after SCRIPT, all that this containerd has of images, in its
+# namespace k8s.io and on disk, one a line; snapshot directories are only counted.
+ctd_holds() {
+    ctd_sh "$1" "${3:-}
+$CTD_LIST" | sort
+    (cd "$2/io.containerd.content.v1.content" && find blobs/* ingest -mindepth 1 | sort) 2>/dev/null
+    echo "directories $(find "$2/io.containerd.snapshotter.v1.native/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)"
 }
 
 # ctd_net NAME COMMAND...: run COMMAND in the network of a containerd.

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/imp.h"
+#include "importer/view.h"
 
 #define LAYERS 3
 #define MEDIA "application/vnd.oci.image."
@@ -383,6 +384,183 @@ TEST(a_blob_that_is_doubted_is_replaced)
 	close(fd);
 	EQ_INT(bytes.len, d->size);
 	CHECK(!memcmp(bytes.p, f->layer[0], bytes.len));
+	fake_free(f);
+}
+
+/* Bytes that are reached through a link are no blob, and no reason to leave it at that. */
+TEST(a_document_that_is_a_symbolic_link_is_replaced)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	K3_AUTO_FREE char *name = imp_blob_name(&f->manifest.desc.digest);
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", h.root, name);
+	K3_AUTO_FREE char *elsewhere = k3_xasprintf("%s/elsewhere", h.root);
+	struct k3_err err;
+	struct stat st;
+
+	OK(run(&h, f, &err));
+	EQ_INT(rename(path, elsewhere), 0);
+	EQ_INT(symlink(elsewhere, path), 0);
+	EQ_INT(look(h.root, f).damage, 1);
+	OK(run(&h, f, &err));
+	EQ_INT(look(h.root, f).damage, 0);
+	EQ_INT(lstat(path, &st), 0);
+	CHECK(S_ISREG(st.st_mode));
+	fake_free(f);
+}
+
+/* ---- stores that are damaged in more than one place ---------------------------------- */
+
+/* What meta.db says layer k's snapshot is called in metadata.db. */
+static void name_of(const char *root, struct fake *f, int k, char *out, size_t size)
+{
+	struct imp_opts o = { .root = root, .ns = "k8s.io" };
+	struct imp_snapshot s;
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+	bool found;
+
+	OK(imp_open(&o, &i, &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(imp_view_snapshot(v, &f->img.layers[k].chain_id, &s, &found, &err));
+	CHECK(found);
+	snprintf(out, size, "%.*s", (int)s.name.n, (const char *)s.name.p);
+	imp_view_close(v);
+	imp_close(i, true);
+}
+
+/* meta.db's record of layer k's snapshot says that it is called `name`. */
+static void rename_in_meta(const char *root, struct fake *f, int k, const char *name)
+{
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/" IMP_META_DIR "/meta.db", root);
+	char chain[OCI_DIGEST_TEXT_MAX];
+	struct bolt_bucket *rec;
+	struct bolt_txn *t;
+	struct bolt_db *db;
+	struct k3_err err;
+
+	oci_digest_format(&f->img.layers[k].chain_id, chain);
+	const struct bolt_val names[] = { BOLT_STR("v1"), BOLT_STR("k8s.io"), BOLT_STR("snapshots"),
+					  BOLT_STR(IMP_SNAPSHOTTER), BOLT_STR(chain) };
+
+	OK(bolt_open(AT_FDCWD, path, BOLT_WRITE, 0, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	OK(bolt_bucket_path(t, names, K3_ARRAY_LEN(names), &rec, &err));
+	CHECK(rec != NULL);
+	OK(bolt_put(rec, BOLT_STR("name"), BOLT_STR(name), &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+}
+
+/* What was replaced goes, but not when it is somebody else's. */
+TEST(a_snapshot_under_the_name_of_another_is_replaced_and_that_one_stays)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	struct k3_err err;
+	char name[256];
+
+	OK(run(&h, f, &err));
+	struct found before = look(h.root, f);
+
+	name_of(h.root, f, 0, name, sizeof(name));
+	rename_in_meta(h.root, f, 1, name);
+	h.doubted = 1;
+	OK(run(&h, f, &err));
+	struct found now = look(h.root, f);
+
+	EQ_INT(now.ids[0], before.ids[0]);
+	CHECK(now.ids[1] != before.ids[0] && now.ids[1] != before.ids[1]);
+	EQ_INT(now.ids[2], before.ids[2]);
+	fake_free(f);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	K3_AUTO_BUF struct k3_buf bytes = K3_BUF(1 << 24);
+	struct k3_err err;
+	int fd;
+
+	OK(k3_read_file(AT_FDCWD, from, &bytes, &err));
+	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CHECK(fd >= 0);
+	OK(k3_write_all(fd, bytes.p, bytes.len, to, &err));
+	close(fd);
+}
+
+/* metadata.db comes from a backup that does not know the new snapshot: the old one is needed. */
+TEST(what_others_stand_on_stays_when_its_successor_is_lost)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	K3_AUTO_FREE char *db = k3_xasprintf("%s/" IMP_NATIVE_DIR "/metadata.db", h.root);
+	K3_AUTO_FREE char *backup = k3_xasprintf("%s/backup", h.root);
+	enum imp_step at = IMP_STEP_META_COMMITTED;
+	struct imp_opts o = { .root = h.root, .ns = "k8s.io", .write = true };
+	struct k3_err err;
+	struct imp *i;
+	int status;
+
+	OK(run(&h, f, &err));
+	uint64_t old = look(h.root, f).ids[1];
+	K3_AUTO_FREE char *dir = k3_xasprintf("%s/" IMP_SNAPSHOTS_DIR "/%d", h.root, (int)old);
+
+	copy_file(db, backup);
+	h = (struct how){ h.root, 1, stop_there, &at };
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)!run(&h, f, &err);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	EQ_INT(WEXITSTATUS(status), 42);
+	copy_file(backup, db);
+	/* Acts on the journal. */
+	OK(imp_open(&o, &i, &err));
+	imp_close(i, false);
+	EQ_INT(access(dir, F_OK), 0);
+	fake_free(f);
+}
+
+/*
+ * metadata.db's record of a layer's snapshot has the number of another one.  It goes: containerd
+ * would remove a record that nobody names, and with it the directory of the other one.
+ */
+TEST(a_snapshot_with_the_number_of_another_is_replaced_and_that_one_stays)
+{
+	struct fake *f = fake_new();
+	struct how h = { .root = unit_tmpdir(), .doubted = -1 };
+	struct bolt_bucket *rec;
+	struct bolt_txn *t;
+	struct bolt_db *db;
+	struct k3_err err;
+	char name[256];
+
+	OK(run(&h, f, &err));
+	struct found before = look(h.root, f);
+	const uint8_t id = (uint8_t)before.ids[2];
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/" IMP_NATIVE_DIR "/metadata.db", h.root);
+
+	name_of(h.root, f, 1, name, sizeof(name));
+	const struct bolt_val names[] = { BOLT_STR("v1"), BOLT_STR("snapshots"), BOLT_STR(name) };
+
+	OK(bolt_open(AT_FDCWD, path, BOLT_WRITE, 0, &db, &err));
+	OK(bolt_begin(db, true, &t, &err));
+	OK(bolt_bucket_path(t, names, K3_ARRAY_LEN(names), &rec, &err));
+	OK(bolt_put(rec, BOLT_STR("id"), (struct bolt_val){ &id, 1 }, &err));
+	OK(bolt_commit(t, &err));
+	bolt_close(db);
+	h.doubted = 1;
+	OK(run(&h, f, &err));
+	struct found now = look(h.root, f);
+
+	EQ_INT(now.damage, 0);
+	EQ_INT(now.ids[0], before.ids[0]);
+	EQ_INT(now.ids[2], before.ids[2]);
+	CHECK(now.ids[1] > before.ids[2]);
+	/* The directory that no record has any more, and no record. */
+	EQ_INT(now.leftovers, 1);
 	fake_free(f);
 }
 
