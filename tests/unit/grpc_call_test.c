@@ -832,6 +832,7 @@ TEST(no_socket)
 	expect_no_peer("/dev/null", K3_BUSY);
 	K3_AUTO_FD int fd = listener_at(path, -1);
 
+	CHECK(fd >= 0);
 	expect_no_peer(path, K3_BUSY); /* refused */
 	unlink(path);
 }
@@ -877,6 +878,7 @@ TEST(a_peer_that_accepts_nobody)
 	struct grpc *g[4] = { NULL };
 	K3_AUTO_FD int fd = listener_at(path, 0);
 
+	CHECK(fd >= 0);
 	for (size_t i = 0; i < K3_ARRAY_LEN(g); i++) {
 		OK(grpc_new(path, NULL, &g[i], &err));
 		FAILS(grpc_call(g[i], METHOD, &m, NULL, SHORT_MS, &code, &err), K3_BUSY);
