@@ -25,6 +25,7 @@ struct h2 {
 	/* frames that the socket has not taken; valid until the session is asked for more */
 	const uint8_t *out;
 	size_t out_n;
+	int deaf; /* errno with which the peer refused to take more */
 	/* the request */
 	const struct h2_sink *sink; /* NULL: there is none */
 	int32_t id;
@@ -294,6 +295,10 @@ static int fail_library(const struct h2 *h, ssize_t error, struct k3_err *e)
 	return fail_broken(h, nghttp2_strerror((int)error), e);
 }
 
+/*
+ * A peer that takes no more may still have said why: its words are read before anything is made of
+ * that, and ours go nowhere.
+ */
 static int send_all(struct h2 *h, struct k3_err *e)
 {
 	for (;;) {
@@ -306,14 +311,17 @@ static int send_all(struct h2 *h, struct k3_err *e)
 				return 0;
 			h->out_n = (size_t)n;
 		}
-		ssize_t n = send(h->fd, h->out, h->out_n, MSG_NOSIGNAL);
+		ssize_t n = h->deaf ? (ssize_t)h->out_n
+				    : send(h->fd, h->out, h->out_n, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return 0;
-		if (n < 0)
-			return fail_off(h, errno, e);
+		if (n < 0) {
+			h->deaf = errno;
+			continue;
+		}
 		h->out += n;
 		h->out_n -= (size_t)n;
 	}
@@ -340,25 +348,12 @@ static int receive_some(struct h2 *h, bool *some, struct k3_err *e)
 
 int h2_round(struct h2 *h, struct k3_err *e)
 {
-	struct k3_err why;
 	bool some;
-	int sent = send_all(h, &why);
 
-	/* A peer that has hung up may have said before why. */
-	if (receive_some(h, &some, e))
+	if (send_all(h, e) || receive_some(h, &some, e) || send_all(h, e))
 		return -1;
-	if (sent && !some) {
-		*e = why;
-		return -1;
-	}
-	if (sent)
-		return 0;
-	if (send_all(h, &why)) { /* what there is to answer */
-		if (some && !h->broken && why.code == K3_BUSY)
-			return 0; /* there may be more to read; the next round will see */
-		*e = why;
-		return -1;
-	}
+	if (!some && h->deaf)
+		return fail_off(h, h->deaf, e);
 	if (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))
 		return fail_off(h, 0, e);
 	return 0;
@@ -379,6 +374,7 @@ bool h2_usable(struct h2 *h)
 	for (int i = 0; some && i < IDLE_ROUNDS; i++)
 		if (send_all(h, &ignored) || receive_some(h, &some, &ignored))
 			return false;
-	return !some && !h->goaway && !h->broken && nghttp2_session_want_read(h->session) &&
+	return !some && !h->deaf && !h->goaway && !h->broken &&
+	       nghttp2_session_want_read(h->session) &&
 	       nghttp2_session_check_request_allowed(h->session);
 }
