@@ -39,7 +39,7 @@ churn() {
 }
 churn >"$T/churn" 2>&1 &
 churning=$!
-at_exit kill $churning
+at_exit eval "kill $churning 2>/dev/null"
 
 # removed IMAGE...: by CRI, as kubelet does it; by tag, so that all names go.
 removed() {
@@ -72,6 +72,7 @@ done
 
 touch "$T/enough"
 wait $churning
+cri remove-all >/dev/null
 check_eq "the churn had no failures" "$(grep '^failed\|^cri.py' "$T/churn")" ""
 check_has "and went round ($(tail -n 1 "$T/churn"))" "$(cat "$T/churn")" '^churned: [1-9]'
 check "at the end all is whole" small_whole ctd 1

@@ -107,7 +107,7 @@ while True:
         [ -S "$T/web-$mode" ] && break
         sleep 0.05
     done
-    nothing_changes "$mode: something else behind the socket" refused 5 "at $T/web-$mode" --address "$T/web-$mode"
+    nothing_changes "$mode: something else behind the socket" refused 7 "at $T/web-$mode" --address "$T/web-$mode"
     kill $web
     # A subshell: CRI_SOCKET stays.
     at_exit ctd_kill stranger

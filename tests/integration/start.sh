@@ -86,11 +86,12 @@ id=$(head -n 1 <<<"$other")
 check_has "somebody else's pod runs" "$id" '^[0-9a-f]{64}$'
 everything >"$T/before"
 
+# Whatever ends is given time for it: --run-for does not wait longer than needed.
 starts "an image that runs on" "^$REGISTRY/nginx:7 started in [0-9.]+m?s and ran for " "$REGISTRY/nginx:7"
 for step in image sandbox create start running removed; do
     check_has "an image that runs on: step $step" "$(cat "$T/err")" "^$step +[0-9.]+m?s$"
 done
-starts "an image that ends" "^$REGISTRY/exit:1 started in [0-9.]+m?s and ended with 0$" "$REGISTRY/exit:1"
+starts "an image that ends" "^$REGISTRY/exit:1 started in [0-9.]+m?s and ended with 0$" --run-for 30s "$REGISTRY/exit:1"
 starts "a command that runs on" "ran for 1[0-9]*\.[0-9]s$" --run-for 1500ms "$REGISTRY/exit:1" -- /bin/sleep 1000
 starts "an image of several platforms" "started in" -q "$REGISTRY/multi:1"
 check_eq "--quiet: nothing but the result" "$(cat "$T/err")" ""
@@ -100,11 +101,12 @@ fails "no such image" "the image is not there$" "$REGISTRY/none:1"
 fails "an index without this machine's platform" "the image is there, but not for this machine's architecture$" \
     "$REGISTRY/arm:1"
 fails "a program for another machine" "the program to start is built for another architecture, or is no program$" \
-    "$unfit/foreign:1"
+    --run-for 30s "$unfit/foreign:1"
 check_has "a program for another machine: its output" "$(cat "$T/err")" '^    exec /foreign: exec format error$'
-fails "no program" "the program to start is built for another architecture, or is no program$" "$unfit/text:1"
+fails "no program" "the program to start is built for another architecture, or is no program$" \
+    --run-for 30s "$unfit/text:1"
 fails "no interpreter" "the program to start needs an interpreter or loader that is not in the image$" \
-    --run-for 20s "$unfit/interpreter:1"
+    --run-for 30s "$unfit/interpreter:1"
 fails "no command" "the image has neither entrypoint nor command$" "$unfit/nothing:1"
 fails "an unknown user" "the user or group of the image is not in its /etc/passwd$" "$unfit/user:1"
 fails "a file as working directory" "the container runtime failed$" "$unfit/workdir:1"
@@ -113,7 +115,7 @@ check_has "a file as working directory: the runtime's words" "$(cat "$T/err")" \
 fails "no entrypoint, by path" "the program to start is not in the image$" "$REGISTRY/exit:1" -- /no/such/program x
 fails "no entrypoint, by name" "the program to start is not in the image$" "$REGISTRY/exit:1" -- no-such-program
 fails "not executable" "the program to start is not executable" "$REGISTRY/exit:1" -- /etc/passwd
-fails "a status" "the container ended with an error: status 3$" --run-for 20s "$unfit/status:1"
+fails "a status" "the container ended with an error: status 3$" --run-for 30s "$unfit/status:1"
 check_eq "a status: its output" "$(sed -n '/^the end of its output:$/,/^hint/s/^    //p' "$T/err")" "first
 second"
 fails "no network" "there is no network for pods: CNI is not ready$" --pod-network "$REGISTRY/exit:1"
@@ -125,7 +127,7 @@ json() {
 d = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2], {"d": d}))' "$T/out" "$1"
 }
-start -q -o json "$REGISTRY/exit:1"
+start -q -o json --run-for 30s "$REGISTRY/exit:1"
 check_eq "JSON: status" "$status" 0
 check_eq "JSON: what it is" "$(json '(d["schemaVersion"], d["started"], d["cause"], d.get("exitCode"), d["output"])')" \
     "(1, True, None, 0, 'ran to the end\\n')"

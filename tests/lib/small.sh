@@ -40,6 +40,7 @@ small_reference() {
 }
 
 # Lines of chain ID and directory, of those in $T/tops that there are.
+# shellcheck disable=SC2016,SC2028
 _small_trees() {
     echo '
     ctr snapshots --snapshotter native ls >/tmp/snapshots.$$
@@ -56,11 +57,11 @@ _small_trees() {
 # and its tree is the reference's; there are at least N of them.  $SMALL_ONLY is a pattern of
 # those that count.
 small_whole() {
-    local ref type digest rest chain dir wanted bad=0 n=0
+    local ref digest rest chain dir wanted bad=0 n=0
     ctd_sh "$1" "ctr images check --snapshotter native
         $(_small_trees)" >"$T/look" 2>&1
-    while read -r ref type digest rest; do
-        [[ $ref = "$small"/* && $ref != *@* ]] && grep -Eq "${SMALL_ONLY:-.}" <<<"$ref" || continue
+    while read -r ref _ digest rest; do
+        [[ $ref = "$small"/* && $ref != *@* && $ref =~ ${SMALL_ONLY:-.} ]] || continue
         n=$((n + 1))
         grep -Eq '^complete \(([0-9]+)/\1\) .* true *$' <<<"$rest" || { echo "not whole: $ref $rest"; bad=1; }
         chain=$(sed -n "s/^$digest //p" "$T/tops" | head -n 1)
