@@ -141,9 +141,9 @@ void grpc_header(struct grpc *g, const char *name, const char *value);
  * the caller releases it (K3_BUF(GRPC_ANSWER_MAX)); NULL = not wanted.
  *   timeout_ms: for all of it; 0 = none but cancellation.
  *   *code (may be NULL): what the call ended with, also on failure.
- * -1: any status but OK: K3_NOTFOUND, K3_BUSY (no peer, UNAVAILABLE), K3_AUTH (no permission on
- * the socket, PERMISSION_DENIED), K3_LIMIT, K3_CANCELLED, K3_STORE for everything else the peer
- * refuses, K3_PROTO; the message is "<method>: <what the peer said>".
+ * -1: any status but OK: K3_NOTFOUND, K3_BUSY (no peer, UNAVAILABLE, out of time), K3_AUTH (no
+ * permission on the socket, PERMISSION_DENIED), K3_LIMIT, K3_CANCELLED, K3_STORE for everything
+ * else the peer refuses, K3_PROTO; the message is "<Service>.<Method>: <what the peer said>".
  */
 K3_MUST int grpc_call(struct grpc *g, const char *method, const struct grpc_msg *request,
 		      struct k3_buf *answer, unsigned timeout_ms, enum grpc_code *code,
@@ -157,7 +157,11 @@ struct grpc_stream;
 
 K3_MUST int grpc_stream_open(struct grpc *g, const char *method, unsigned timeout_ms,
 			     struct grpc_stream **out, struct k3_err *e);
-/* Queues a message and sends what the peer takes. */
+/*
+ * Queues a message and sends what the peer takes; waits while there is much that it has not taken.
+ * Fails for the message alone: when the call has ended it goes nowhere, and
+ * grpc_stream_receive says how it ended.
+ */
 K3_MUST int grpc_stream_send(struct grpc_stream *s, const struct grpc_msg *m, struct k3_err *e);
 /* No more messages of ours. */
 K3_MUST int grpc_stream_end_send(struct grpc_stream *s, struct k3_err *e);
