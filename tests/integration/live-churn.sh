@@ -2,6 +2,7 @@
 # While images are pulled, run, removed and collected in the same containerd all the time, live
 # preloads of changing images come and go: nothing is lost, and at the end nothing is left.
 # TORTURE=full: 100 preloads instead of 12.
+# Torture only: ./test torture live-churn, or by name.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 # shellcheck source=tests/lib/small.sh
