@@ -110,7 +110,7 @@ seen() {
     if ctd_start "$CTD_VERSION" "$T/look"; then
         check "$what finds whole images only" whole $least
         if [ -n "$3" ]; then
-            check_has "$what runs one of before" "$(cri run "$images/static:1" 2>&1)" '"output": "static'
+            check_has "$what runs one of before" "$(cri run "$images/static:1" --for 30 2>&1)" '"output": "static'
         fi
         check_eq "$what has nothing to complain of" \
             "$(grep -E 'level=(error|fatal)|panic' "$T/ctd/log" | grep -v 'cni' | head -n 3)" ""

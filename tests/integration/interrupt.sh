@@ -41,7 +41,7 @@ once() {
     fi
     if ctd_start "$CTD_VERSION" "$root" ctd; then
         check "$what: containerd sees whole images only" images_whole ctd
-        check_has "$what: what was there before runs" "$(cri run "$REGISTRY/static:1" 2>&1)" '"output": "static|mirrored-pause'
+        check_has "$what: what was there before runs" "$(cri run "$REGISTRY/static:1" --for 30 2>&1)" '"output": "static|mirrored-pause'
         ctd_stop
     else
         fail "$what: containerd starts"

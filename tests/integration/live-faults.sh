@@ -3,6 +3,7 @@
 # killed at a change of the file system or between two frames of its calls, blobs vanish.  What
 # containerd has stays whole, what was begun is collected, and the next run completes.
 # TORTURE=full: many more points.
+# Torture only: ./test torture live-faults, or by name.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 # shellcheck source=tests/lib/small.sh

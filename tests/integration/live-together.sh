@@ -39,8 +39,8 @@ for mode in flat chain; do
     check "$mode: all images are whole" images_whole "$mode"
     check "$mode: containerd pulls more" cri pull "$REGISTRY/multi:1"
     check "$mode: containerd pulls what shares our layers" cri pull "$REGISTRY/docker2:1"
-    check_has "$mode: it runs them" "$(cri run "$REGISTRY/multi:1")" '"exit_code": 0'
-    check_has "$mode: it runs ours" "$(cri run "$REGISTRY/exit:1")" 'ran to the end'
+    check_has "$mode: it runs them" "$(cri run "$REGISTRY/multi:1" --for 30)" '"exit_code": 0'
+    check_has "$mode: it runs ours" "$(cri run "$REGISTRY/exit:1" --for 30)" 'ran to the end'
     check "$mode: it removes images" cri rmi "$REGISTRY/multi:1" "$REGISTRY/zstd:1"
     ctd_ctr "$mode" images rm --sync "$REGISTRY/docker2:1" >/dev/null 2>&1
     check "$mode: ours are still whole" images_whole "$mode"
@@ -50,7 +50,7 @@ for mode in flat chain; do
         "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts after it"; continue; }
     check "$mode: all images are whole after it" images_whole "$mode"
-    check_has "$mode: what was added runs" "$(cri run "$REGISTRY/static:1")" 'static binary ran'
+    check_has "$mode: what was added runs" "$(cri run "$REGISTRY/static:1" --for 30)" 'static binary ran'
     # Take everything away.
     # shellcheck disable=SC2046,SC2086
     ctd_ctr "$mode" images rm --sync $(ctd_ctr "$mode" images ls -q) >/dev/null
@@ -62,7 +62,7 @@ for mode in flat chain; do
     # And it works once more from there.
     check "$mode: preload into the emptied root" preload "$root" --snapshots $mode "$REGISTRY/exit:1"
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts on it"; continue; }
-    check_has "$mode: and its image runs" "$(cri run "$REGISTRY/exit:1")" 'ran to the end'
+    check_has "$mode: and its image runs" "$(cri run "$REGISTRY/exit:1" --for 30)" 'ran to the end'
     check_eq "$mode: nothing that containerd calls an error" \
         "$(grep -E 'level=(error|fatal)|panic' "$T/$mode/log" | grep -v 'cni' | head -n 3)" ""
     ctd_stop "$mode"
@@ -210,7 +210,7 @@ done
 check "eight: all images are there" both_whole "$root" $(refs "${all[@]}")
 if ctd_start "$CTD_VERSION" "$root" eight; then
     check "eight: containerd finds all of them whole" images_whole eight
-    check_has "eight: and runs one" "$(cri run "$REGISTRY/static:1")" 'static binary ran'
+    check_has "eight: and runs one" "$(cri run "$REGISTRY/static:1" --for 30)" 'static binary ran'
     ctd_stop eight
 else
     fail "eight: containerd starts"

@@ -23,10 +23,10 @@ for mode in flat chain; do
     check_has "$mode: file capabilities are there inside" \
         "$(cri exec "$id" -- getcap /odd/with-capability)" 'cap_net_bind_service,cap_net_admin=ep|cap_net_admin,cap_net_bind_service'
     check_has "$mode: set-uid bits are there inside" "$(cri exec "$id" -- stat -c '%a %u' /odd/setuid)" '4755 0'
-    check_has "$mode: exit:1 prints and ends" "$(cri run "$REGISTRY/exit:1")" '"output": "ran to the end'
-    check_has "$mode: the static binary prints and ends" "$(cri run "$REGISTRY/static:1")" 'static binary ran'
-    check_has "$mode: zstd layers: the new file is listed" "$(cri run "$REGISTRY/zstd:1")" 'new'
-    check_has "$mode: the right platform of the index ran" "$(cri run "$REGISTRY/multi:1")" '"output": "amd64'
+    check_has "$mode: exit:1 prints and ends" "$(cri run "$REGISTRY/exit:1" --for 30)" '"output": "ran to the end'
+    check_has "$mode: the static binary prints and ends" "$(cri run "$REGISTRY/static:1" --for 30)" 'static binary ran'
+    check_has "$mode: zstd layers: the new file is listed" "$(cri run "$REGISTRY/zstd:1" --for 30)" 'new'
+    check_has "$mode: the right platform of the index ran" "$(cri run "$REGISTRY/multi:1" --for 30)" '"output": "amd64'
     check_has "$mode: an image that is not there does not start" "$(cri run "$REGISTRY/none:1" 2>&1)" 'cri.py: run: NOT_FOUND'
     ctd_stop "$mode"
 done

@@ -59,7 +59,7 @@ for mode in flat chain; do
         check_eq "$mode: no socket is opened" "$(cat "$T/trace")" ""
     fi
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
-    check_has "$mode: containerd runs an image" "$(cri run "$REGISTRY/exit:1")" 'ran to the end'
+    check_has "$mode: containerd runs an image" "$(cri run "$REGISTRY/exit:1" --for 30)" 'ran to the end'
     ctd_stop "$mode"
     before=$(store_content "$root")
     lines=$(wc -l <"$T/registry/log")

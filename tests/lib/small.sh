@@ -32,7 +32,7 @@ small_reference() {
         # A name of its own keeps it.
         ctd_ctr reference images tag --force "$small/${name%:*}:1" "$small/$name" >/dev/null || die "no tag"
         printf '%s %s\n' "$(cat "$tags/${name%:*}/_manifests/tags/1/current/link")" \
-            "$(cri image-status "$small/$name" | sed -n 's/.*"chainID": "\([^"]*\)".*/\1/p')"
+            "$(cri image-status "$small/${name%:*}:1" | sed -n 's/.*"chainID": "\([^"]*\)".*/\1/p')"
     done >"$T/tops"
     ctd_sh reference "$(_small_trees)" >"$T/chains"
     ctd_stop reference
