@@ -529,7 +529,7 @@ static int outcome(const struct grpc_stream *s, enum grpc_code *code, struct k3_
 int grpc_stream_receive(struct grpc_stream *s, struct k3_buf *message, bool *more,
 			enum grpc_code *code, struct k3_err *e)
 {
-	enum grpc_code ignored;
+	enum grpc_code ignored = GRPC_NONE;
 
 	code = code ? code : &ignored;
 	*code = GRPC_NONE;
@@ -565,7 +565,7 @@ int grpc_call(struct grpc *g, const char *method, const struct grpc_msg *request
 	      struct k3_buf *answer, unsigned timeout_ms, enum grpc_code *code, struct k3_err *e)
 {
 	__attribute__((cleanup(freep_stream))) struct grpc_stream *s = NULL;
-	enum grpc_code ignored;
+	enum grpc_code ignored = GRPC_NONE;
 	bool one, more = false;
 
 	code = code ? code : &ignored;

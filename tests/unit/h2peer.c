@@ -318,8 +318,8 @@ bool h2c_has(const struct h2c *c, const char *field)
 bool h2c_message(struct h2c *c, struct k3_buf *out)
 {
 	for (;; h2c_step(c)) {
-		const uint8_t *p = c->body.p + c->body_at;
 		size_t n = c->body.len - c->body_at;
+		const uint8_t *p = n ? c->body.p + c->body_at : NULL;
 
 		if (n >= 5 && n - 5 >= load32be(p + 1)) {
 			if (out) {
