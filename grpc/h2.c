@@ -374,7 +374,6 @@ bool h2_usable(struct h2 *h)
 	for (int i = 0; some && i < IDLE_ROUNDS; i++)
 		if (send_all(h, &ignored) || receive_some(h, &some, &ignored))
 			return false;
-	return !some && !h->deaf && !h->goaway && !h->broken &&
-	       nghttp2_session_want_read(h->session) &&
-	       nghttp2_session_check_request_allowed(h->session);
+	/* also false when the peer has said GOAWAY */
+	return !some && !h->deaf && !h->broken && nghttp2_session_check_request_allowed(h->session);
 }

@@ -251,6 +251,77 @@ TEST(trailers_only)
 	EQ_INT(rig_down(&r), 1);
 }
 
+static void serve_refusal(struct h2c *c, void *arg)
+{
+	static const char *const only[] = {
+		":status", "200", "content-type", "application/grpc", "grpc-status", "6", NULL
+	};
+	atomic_uint *resets = arg;
+
+	if (!h2c_greet(c))
+		return;
+	while (h2c_request(c)) {
+		h2c_message(c, NULL);
+		h2c_fields(c, H2P_END, only);
+		while (!c->gone && !c->end && !c->reset)
+			h2c_step(c);
+		*resets += c->reset == 8 + 1;
+	}
+}
+
+/* The peer has said all, but its stream is open until ours ends. */
+TEST(a_refusal_without_a_reset)
+{
+	struct grpc_stream *s = NULL;
+	atomic_uint resets = 0;
+	struct rig r;
+	bool more;
+
+	rig_up(&r, serve_refusal, &resets, NULL);
+	for (int i = 0; i < 3; i++) {
+		OK(grpc_stream_open(r.g, METHOD, LONG_MS, &s, &err));
+		OK(grpc_stream_send(s, &r.m, &err));
+		FAILS(grpc_stream_receive(s, NULL, &more, &r.code, &err), K3_STORE);
+		EQ_INT(r.code, GRPC_ALREADY_EXISTS);
+		grpc_stream_free(s);
+	}
+	EQ_INT(rig_down(&r), 1);
+	CHECK(resets >= 2); /* the last one may go with the connection */
+}
+
+static void serve_last_words(struct h2c *c, void *arg)
+{
+	static const char *const only[] = {
+		":status", "200", "content-type", "application/grpc", "grpc-status", "5", NULL
+	};
+
+	if (!h2c_greet(c) || !h2c_request(c) || !h2c_message(c, NULL))
+		return;
+	h2c_fields(c, H2P_END, only);
+	shutdown(c->fd, SHUT_RDWR);
+	*(atomic_bool *)arg = true;
+}
+
+/* A peer that says why and hangs up while we go on sending is heard. */
+TEST(last_words)
+{
+	struct grpc_stream *s = NULL;
+	atomic_bool gone = false;
+	struct rig r;
+	bool more;
+
+	rig_up(&r, serve_last_words, &gone, NULL);
+	OK(grpc_stream_open(r.g, METHOD, LONG_MS, &s, &err));
+	OK(grpc_stream_send(s, &r.m, &err));
+	while (!gone)
+		usleep(1000);
+	OK(grpc_stream_send(s, &r.m, &err));
+	FAILS(grpc_stream_receive(s, NULL, &more, &r.code, &err), K3_NOTFOUND);
+	EQ_INT(r.code, GRPC_NOT_FOUND);
+	grpc_stream_free(s);
+	rig_down(&r);
+}
+
 /* An answer of a head, bytes of messages and trailers. */
 struct script {
 	const char *status, *type; /* of the head; NULL: what is right */
@@ -414,6 +485,24 @@ TEST(an_echo)
 	EQ_INT(rig_down(&r), 1);
 }
 
+/* Takes nothing while the client does not take what it says. */
+static void serve_stubborn_echo(struct h2c *c, void *arg)
+{
+	K3_AUTO_BUF struct k3_buf m = K3_BUF(GRPC_MSG_MAX);
+
+	(void)arg;
+	if (!h2c_greet(c) || !h2c_request(c))
+		return;
+	h2c_head(c);
+	while (h2c_message(c, &m)) {
+		c->hold = true;
+		h2c_put(c, m.p, m.len);
+		h2c_release(c);
+	}
+	h2c_trailers(c, "0", "");
+	h2c_wait_gone(c);
+}
+
 /* More than fits anywhere, before one answer is taken: the echo waits for us, and we for it. */
 TEST(many_messages_before_the_first_answer)
 {
@@ -423,7 +512,7 @@ TEST(many_messages_before_the_first_answer)
 	struct rig r;
 	bool more;
 
-	rig_up(&r, serve_echo, NULL, NULL);
+	rig_up(&r, serve_stubborn_echo, NULL, NULL);
 	OK(grpc_stream_open(r.g, METHOD, LONG_MS, &s, &err));
 	for (unsigned i = 0; i < COUNT; i++) {
 		memset(data, 'a' + (int)i, BYTES);

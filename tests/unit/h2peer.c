@@ -232,15 +232,24 @@ static void take_settings(struct h2c *c, const uint8_t *p, size_t n)
 	h2c_frame(c, H2P_SETTINGS, H2P_END, 0, NULL, 0);
 }
 
+void h2c_release(struct h2c *c)
+{
+	c->hold = false;
+	if (!c->held)
+		return;
+	h2c_code(c, H2P_WINDOW, 0, (uint32_t)c->held);
+	h2c_code(c, H2P_WINDOW, c->id, (uint32_t)c->held);
+	c->held = 0;
+}
+
 static void take_data(struct h2c *c, const uint8_t *p, size_t n, unsigned flags)
 {
 	add(&c->body, p, n);
 	c->frames++;
 	c->end |= flags & H2P_END;
-	if (n && !c->hold) {
-		h2c_code(c, H2P_WINDOW, 0, (uint32_t)n);
-		h2c_code(c, H2P_WINDOW, c->id, (uint32_t)n);
-	}
+	c->held += n;
+	if (!c->hold)
+		h2c_release(c);
 }
 
 void h2c_step(struct h2c *c)

@@ -31,6 +31,7 @@ struct h2c {
 	unsigned nth;    /* of this server, from 0 */
 	bool gone;       /* the client hung up */
 	bool hold;       /* give the client no more room to send */
+	size_t held;     /* ... and this much is due: see h2c_release */
 	bool one_by_one; /* send every byte by itself */
 	/* the request that came last */
 	uint32_t id;
@@ -65,6 +66,7 @@ bool h2c_message(struct h2c *c, struct k3_buf *out);  /* its next message */
 bool h2c_wait_end(struct h2c *c);                     /* all of it */
 void h2c_wait_gone(struct h2c *c);                    /* until the client hangs up */
 void h2c_wait_window(struct h2c *c, int64_t n);       /* until n bytes may be sent */
+void h2c_release(struct h2c *c);                      /* no more hold; gives what is due */
 void h2c_step(struct h2c *c);                         /* one frame of the client */
 void h2c_raw(struct h2c *c, const void *p, size_t n); /* sends */
 void h2c_frame(struct h2c *c, uint8_t type, unsigned flags, uint32_t id, const void *p, size_t n);
