@@ -142,8 +142,7 @@ static int delete_lease(struct imp_daemon *d, const char *id, struct k3_err *e)
 	return -1;
 }
 
-/* With the run lock no other k3simg can be at work on this root. */
-static int sweep_leases(struct imp_daemon *d, struct k3_err *e)
+int imp_daemon_sweep(struct imp_daemon *d, struct k3_err *e)
 {
 	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
 	AUTO_ANSWER struct answer a = ANSWER;
@@ -156,7 +155,7 @@ static int sweep_leases(struct imp_daemon *d, struct k3_err *e)
 		K3_AUTO_FREE char *id = grpc_get_str(lease, 1);
 
 		if (!strncmp(id, IMP_LEASE_PREFIX, strlen(IMP_LEASE_PREFIX)) &&
-		    delete_lease(d, id, e))
+		    (!d->lease || strcmp(id, d->lease) != 0) && delete_lease(d, id, e))
 			return -1;
 	}
 	return 0;
@@ -197,8 +196,6 @@ int imp_daemon_lease(struct imp_daemon *d, struct k3_err *e)
 
 	if (d->lease)
 		return 0;
-	if (sweep_leases(d, e))
-		return -1;
 	id = new_lease_id();
 	expiry(until);
 	grpc_put_str(&m, 1, id);

@@ -31,7 +31,6 @@ const char *imp_daemon_version(const struct imp_daemon *d);
 
 /*
  * Makes a lease that ends by itself after IMP_LEASE_HOURS; all later calls are made under it.
- * Leases of ours that runs before have left are removed: the caller holds the run lock.
  */
 #define IMP_LEASE_HOURS 24
 #define IMP_LEASE_PREFIX "k3simg-"
@@ -42,6 +41,11 @@ K3_MUST int imp_daemon_hold_blob(struct imp_daemon *d, const struct oci_digest *
 				 struct k3_err *e);
 K3_MUST int imp_daemon_hold_chain(struct imp_daemon *d, const struct oci_digest *chain,
 				  struct k3_err *e);
+/*
+ * Removes leases that runs before have left: the caller holds the run lock.  Not before this run
+ * has done its work, since it builds on what those keep.
+ */
+K3_MUST int imp_daemon_sweep(struct imp_daemon *d, struct k3_err *e);
 /* Ends the lease: what nothing else refers to is collected.  Without one it does nothing. */
 K3_MUST int imp_daemon_release(struct imp_daemon *d, struct k3_err *e);
 

@@ -314,7 +314,10 @@ K3_MUST int imp_blob_restart(struct imp_blob *b, struct k3_err *e);
 K3_MUST int imp_blob_done(struct imp_blob *b, struct k3_err *e);
 void imp_blob_abandon(
 	struct imp_blob *b); /* frees b; the bytes stay staged.  NULL is a no-op.  mt */
-/* Stages a small document in one go.  A blob that is staged or stored already is left alone. */
+/*
+ * Stages a small document in one go.  A blob that is staged already is left alone, and offline
+ * one that is stored.
+ */
 K3_MUST int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t n,
 			 struct k3_err *e); /* mt */
 /* Opens a staged (also unfinished) or stored blob for reading.  Caller closes.  mt */

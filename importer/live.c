@@ -113,28 +113,26 @@ static int begin(struct imp *i, struct k3_err *e)
 {
 	struct k3_err ignored;
 	bool ours;
+	int rc;
 
 	if (imp_daemon_lease_id(i->daemon))
 		return 0;
 	if (imp_daemon_lease(i->daemon, e))
 		return -1;
-	if (has_our_lease(i, &ours, e) || !ours) {
-		(void)!imp_daemon_release(i->daemon, &ignored);
-		if (ours)
-			return -1;
-		k3_fail(e, K3_STORE, "the containerd at %s has another root than %s", i->address,
-			i->root);
-		return k3_hint(e, "name its root with --root, or the socket of the one that has "
-				  "this root with --address");
-	}
-	return 0;
+	rc = has_our_lease(i, &ours, e);
+	if (!rc && ours)
+		return 0;
+	(void)!imp_daemon_release(i->daemon, &ignored);
+	if (rc)
+		return -1;
+	k3_fail(e, K3_STORE, "the containerd at %s has another root than %s", i->address, i->root);
+	return k3_hint(e, "name its root with --root, or the socket of the one that has this root "
+			  "with --address");
 }
 
-int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
-	     const struct oci_digest *chains, size_t nchains, struct k3_err *e)
+static int hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
+		const struct oci_digest *chains, size_t nchains, struct k3_err *e)
 {
-	if (!i->daemon)
-		return 0;
 	if (begin(i, e))
 		return -1;
 	for (size_t k = 0; k < nblobs; k++)
@@ -144,6 +142,28 @@ int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 		if (imp_daemon_hold_chain(i->daemon, &chains[k], e))
 			return -1;
 	return 0;
+}
+
+/* Says through whom it went wrong. */
+static int through(struct imp *i, struct k3_err *e)
+{
+	as_store(e);
+	return k3_wrap(e, "%s: through containerd %s at %s", i->root, imp_daemon_version(i->daemon),
+		       i->address);
+}
+
+int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
+	     const struct oci_digest *chains, size_t nchains, struct k3_err *e)
+{
+	struct k3_err why;
+
+	if (!i->daemon || !hold(i, blobs, nblobs, chains, nchains, e))
+		return 0;
+	/* Where it has stopped nobody removes anything, and the commit finds out. */
+	if (i->mode == IMP_AUTO && e->code == K3_BUSY && imp_daemon_ping(i->daemon, &why) &&
+	    why.code == K3_BUSY)
+		return 0;
+	return through(i, e);
 }
 
 /* ---- what is to be done ------------------------------------------------------------- */
@@ -543,12 +563,11 @@ int imp_live_commit(struct imp *i, bool *gone, struct k3_err *e)
 	if (*gone)
 		return -1;
 	l.d = i->daemon;
-	rc = run(&l, e) || imp_daemon_release(l.d, e);
+	/* Sweep last: what killed runs have left, this one has built on. */
+	rc = run(&l, e) || imp_daemon_sweep(l.d, e) || imp_daemon_release(l.d, e);
 	live_release(&l);
 	if (!rc)
 		return 0;
-	as_store(e);
-	k3_wrap(e, "%s: through containerd %s at %s", i->root, imp_daemon_version(i->daemon),
-		i->address);
+	through(i, e);
 	return e->code == K3_BUSY ? k3_hint(e, "run again: it goes on from here") : -1;
 }

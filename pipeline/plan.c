@@ -81,13 +81,46 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	return 0;
 }
 
-static int look_once(struct run *r, struct k3_err *e)
+/*
+ * A document that was found on disk without a record is staged like one that was fetched:
+ * containerd may remove the file at any moment.
+ */
+static int stage_document(struct run *r, struct imp_view *v, const struct oci_desc *d,
+			  const struct k3_buf *body, bool *lacks, struct k3_err *e)
+{
+	bool have;
+
+	if (imp_view_blob(v, d, &have, e))
+		return -1;
+	*lacks |= !have;
+	return have ? 0 : imp_blob_put(r->imp, d, body->p, body->len, e);
+}
+
+static int stage_documents(struct run *r, struct imp_view *v, bool *lacks, struct k3_err *e)
+{
+	for (size_t i = 0; i < r->nimages; i++) {
+		const struct oci_resolved *f = &r->images[i].found;
+
+		if (r->images[i].finished)
+			continue;
+		for (size_t k = 0; k < f->ndocs; k++)
+			if (stage_document(r, v, &f->docs[k].desc, &f->docs[k].body, lacks, e))
+				return -1;
+		if (stage_document(r, v, &f->image.config, &f->config, lacks, e))
+			return -1;
+	}
+	return 0;
+}
+
+/* *lacks: containerd has no record of a document. */
+static int look_once(struct run *r, bool *lacks, struct k3_err *e)
 {
 	struct imp_view *v;
 
+	*lacks = false;
 	if (imp_view_open(r->imp, &v, e))
 		return -1;
-	int rc = 0;
+	int rc = imp_is_live(r->imp) ? stage_documents(r, v, lacks, e) : 0;
 
 	for (size_t i = 0; !rc && i < r->nblobs; i++)
 		rc = imp_view_blob(v, r->blobs[i]->desc, &r->blobs[i]->stored, e);
@@ -115,14 +148,27 @@ static void owned_release(struct owned *o)
 	free(o->chains);
 }
 
+static void add_blob(struct owned *o, const struct oci_desc *d)
+{
+	o->blobs = k3_xgrow(o->blobs, o->nblobs, &o->blobs_cap, sizeof(*o->blobs));
+	o->blobs[o->nblobs++] = d->digest;
+}
+
 static void gather(const struct run *r, struct owned *o)
 {
+	for (size_t i = 0; i < r->nimages; i++) {
+		const struct oci_resolved *f = &r->images[i].found;
+
+		if (r->images[i].finished)
+			continue;
+		for (size_t k = 0; k < f->ndocs; k++)
+			add_blob(o, &f->docs[k].desc);
+		add_blob(o, &f->image.config);
+	}
 	for (size_t i = 0; i < r->nblobs; i++) {
 		o->lacks |= !r->blobs[i]->stored;
-		if (!r->blobs[i]->stored)
-			continue;
-		o->blobs = k3_xgrow(o->blobs, o->nblobs, &o->blobs_cap, sizeof(*o->blobs));
-		o->blobs[o->nblobs++] = r->blobs[i]->desc->digest;
+		if (r->blobs[i]->stored)
+			add_blob(o, r->blobs[i]->desc);
 	}
 	for (const struct node *n = r->nodes; n; n = n->next) {
 		o->lacks |= !n->store_id && n->top;
@@ -138,15 +184,16 @@ static int look_at_store(struct run *r, struct k3_err *e)
 {
 	__attribute__((cleanup(owned_release))) struct owned o = { 0 };
 
-	if (look_once(r, e))
+	if (look_once(r, &o.lacks, e))
 		return -1;
 	if (!imp_is_live(r->imp))
 		return 0;
 	gather(r, &o);
 	if (!o.lacks || (!o.nblobs && !o.nchains))
 		return 0;
-	return imp_hold(r->imp, o.blobs, o.nblobs, o.chains, o.nchains, e) || look_once(r, e) ? -1
-											      : 0;
+	if (imp_hold(r->imp, o.blobs, o.nblobs, o.chains, o.nchains, e))
+		return -1;
+	return look_once(r, &o.lacks, e);
 }
 
 /* Marks the path from a node to be built down to the nearest one the store has. */

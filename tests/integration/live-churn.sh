@@ -29,7 +29,7 @@ churn() {
     while [ ! -e "$T/enough" ]; do
         for image in "$REGISTRY/exit:1" "$small/old:1" "$REGISTRY/multi:1"; do
             cri pull "$image" || echo "failed: pull $image"
-            [ "$image" = "$small/old:1" ] || cri run "$image" || echo "failed: run $image"
+            [ "$image" = "$small/old:1" ] || cri run "$image" --for 20 || echo "failed: run $image"
             ctd_collect ctd
             cri rmi "$image" || echo "failed: rmi $image"
             ctd_collect ctd

@@ -43,14 +43,14 @@ small_reference() {
 # shellcheck disable=SC2016,SC2028
 _small_trees() {
     echo '
-    ctr snapshots --snapshotter native ls >/tmp/snapshots.$$
+    ctr snapshots --snapshotter native ls >'"$T/snapshots"'
     cut -d" " -f2 "'"$T/tops"'" | while read -r chain; do
-        grep -q "^$chain " /tmp/snapshots.$$ || continue
+        grep -q "^$chain " '"$T/snapshots"' || continue
         echo "$chain $(ctr snapshots --snapshotter native view --mounts "look-$chain" "$chain" |
             sed -n "s/.*\"Source\": \"\(.*\)\".*/\1/p")"
-        ctr snapshots --snapshotter native rm "look-$chain"
+        ctr snapshots --snapshotter native rm "look-$chain" 2>/dev/null
     done
-    rm -f /tmp/snapshots.$$'
+    rm -f '"$T/snapshots"''
 }
 
 # small_whole NAME N: every small image that this containerd lists is complete and unpacked,
