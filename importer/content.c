@@ -484,8 +484,12 @@ int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t 
 	K3_WITH_MONITOR(i->putting);
 	imp_blob_path(&d->digest, path);
 	/* As imp_commit will look at it: a symbolic link, and what is doubted, is replaced. */
-	if (has_bytes(i->rootfd, path, p, n, &stored) && imp_blob_file(i, d, &exists))
-		return 0;
+	if (has_bytes(i->rootfd, path, p, n, &stored) && imp_blob_file(i, d, &exists)) {
+		/* A running containerd may remove a file that has no record. */
+		if (!i->daemon)
+			return 0;
+		stored = false;
+	}
 	imp_stage_name(&d->digest, name);
 	if (has_bytes(i->blobsfd, name, p, n, &staged)) {
 		note_staged(i, &d->digest, stored);
