@@ -1,6 +1,7 @@
 #!/bin/bash
 # --chunk-size: a large layer by several Range requests is the same as in one
 # piece, nothing of it comes twice, and an interrupted run goes on.
+# Once: no containerd takes part.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SIGINT and SIGKILL at many moments: containerd then sees whole images only,
-# and the next run finishes the work.
+# and the next run finishes the work.  Each containerd gets every other moment,
+# TORTURE=full all of them.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
@@ -60,10 +61,9 @@ once() {
 }
 
 refs=("$@")
-for percent in 20 60 90; do
-    once INT "$percent"
-done
-for percent in 10 40 75 88 95 99; do
-    once KILL "$percent"
+n=0
+for moment in INT:20 INT:60 INT:90 KILL:40 KILL:75 KILL:10 KILL:95 KILL:88 KILL:99; do
+    n=$((n + 1))
+    ! my_turn $n || once "${moment%:*}" "${moment#*:}"
 done
 finish

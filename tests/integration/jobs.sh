@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every --jobs makes the same store, byte for byte but for times; --jobs 1
 # starts no thread.
+# Once: no containerd takes part.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

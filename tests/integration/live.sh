@@ -189,8 +189,7 @@ for mode in flat chain; do
     check "$mode: bbolt's checker on both databases" bbolt_check \
         "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
     nothing_changes "$mode: --mode live on a stopped root" refused 7 'no containerd is running on this root' --mode live
-    check_eq "$mode: nothing that containerd calls an error" \
-        "$(grep -E 'level=(error|fatal)|panic' "$T/$mode/log" | grep -Ev 'cni|get usage for snapshot|cgroups: epoll wait' | head -n 3)" ""
+    check_eq "$mode: nothing that containerd calls an error" "$(ctd_complaints "$mode" 'get usage for snapshot')" ""
     rm -rf -- "$root"
 
     # Disk: roots with nothing else in them.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # verify finds every kind of damage and is silent where there is none, also in
-# stores that containerd wrote; repair mends it and touches nothing else.
+# stores that containerd wrote; repair mends it and touches nothing else.  Each
+# containerd gets every other damage, TORTURE=full all of them.
 # Damage is done by commands that look up the place when they run.
 # shellcheck disable=SC2016
 # shellcheck source=tests/lib/all.sh
@@ -95,9 +96,12 @@ PY
 # damage WHAT HOW REF PATTERN COMMAND...: do it, find it (HOW is shallow or
 # deep), mend it.  The repair ends with a deep check of its own, and only then
 # with 0.
+damages=0
 damage() {
     local what=$1 how=$2 ref=$3 pattern=$4 out status deep=""
     shift 4
+    damages=$((damages + 1))
+    my_turn $damages || return 0
     "$@" >"$T/damage.log" 2>&1 || { fail "$MODE: $what" "$(cat "$T/damage.log")"; return; }
     [ "$how" = shallow ] || deep=--deep
     # shellcheck disable=SC2086

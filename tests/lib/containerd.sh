@@ -175,6 +175,12 @@ $CTD_LIST" | sort
     echo "directories $(find "$2/io.containerd.snapshotter.v1.native/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)"
 }
 
+# ctd_complaints NAME [PATTERN]: the first lines of its log that tell of an error and do not
+# match.  These are none: there is no CNI here, and a shim's watcher of a cgroup ends with it.
+ctd_complaints() {
+    grep -E 'level=(error|fatal)|panic' "$T/$1/log" | grep -Ev "cni|cgroups: epoll wait${2:+|$2}" | head -n 3
+}
+
 # ctd_net NAME COMMAND...: run COMMAND in the network of a containerd.
 ctd_net() {
     local init
