@@ -28,6 +28,7 @@ count() {
 }
 
 modes=(flat chain)
+# Live, one of them with each containerd.
 [ "${PRELOAD_MODE:-offline}" = offline ] || my_turn 0 || modes=(chain)
 [ "${PRELOAD_MODE:-offline}" = offline ] || my_turn 1 || modes=(flat)
 for mode in "${modes[@]}"; do
@@ -37,7 +38,7 @@ for mode in "${modes[@]}"; do
     check "$mode: containerd pulls first" cri pull "$REGISTRY/zstd:1"
     ctd_stop "$mode"
     # shellcheck disable=SC2046,SC2086
-    check "$mode: preload beside it" preload "$root" --snapshots $mode $(refs $ours)
+    check "$mode: preload beside it" preload "$root" --snapshots "$mode" $(refs $ours)
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts again"; continue; }
     check "$mode: all images are whole" images_whole "$mode"
     check "$mode: containerd pulls more" cri pull "$REGISTRY/multi:1"
@@ -48,7 +49,7 @@ for mode in "${modes[@]}"; do
     ctd_ctr "$mode" images rm --sync "$REGISTRY/docker2:1" >/dev/null 2>&1
     check "$mode: ours are still whole" images_whole "$mode"
     ctd_stop "$mode"
-    check "$mode: a further preload" preload "$root" --snapshots $mode "$REGISTRY/static:1" "$REGISTRY/multi:1"
+    check "$mode: a further preload" preload "$root" --snapshots "$mode" "$REGISTRY/static:1" "$REGISTRY/multi:1"
     check "$mode: bbolt's checker on both databases" bbolt_check \
         "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts after it"; continue; }
@@ -63,7 +64,7 @@ for mode in "${modes[@]}"; do
     check_eq "$mode: no file of an image is left in the root" \
         "$(find "$root" -type f -size +200k -not -name '*.db'; find "$root/$NATIVE" -mindepth 1)" ""
     # And it works once more from there.
-    check "$mode: preload into the emptied root" preload "$root" --snapshots $mode "$REGISTRY/exit:1"
+    check "$mode: preload into the emptied root" preload "$root" --snapshots "$mode" "$REGISTRY/exit:1"
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts on it"; continue; }
     check_has "$mode: and its image runs" "$(cri run "$REGISTRY/exit:1" --for 30)" 'ran to the end'
     check_eq "$mode: nothing that containerd calls an error" "$(ctd_complaints "$mode")" ""
