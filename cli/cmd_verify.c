@@ -131,8 +131,12 @@ static int verify(const struct settings *s, const struct words *refs, const stru
 	oci_platform_host(&o.platform);
 	if (s->platform && oci_platform_parse(s->platform, &o.platform, &e))
 		return cli_error(&e);
-	if (pl_verify(&o, refs->items, refs->n, c->cancel, &r, &e))
+	if (pl_verify(&o, refs->items, refs->n, c->cancel, &r, &e)) {
+		/* What was found until then; a report in JSON is whole or there is none. */
+		if (!json)
+			findings_print(&r, s->quiet);
 		return cli_error(&e);
+	}
 	if (json) {
 		if (print_json(s, &r))
 			return cli_finish(1);

@@ -185,6 +185,17 @@ static int nothing_to_go_by(struct pl_repaired *out)
 	return 0;
 }
 
+/* Everything was fetched and made anew, and still something is wrong. */
+static void left_over(struct pl_repaired *out, const struct pl_report *last)
+{
+	out->failed = true;
+	k3_fail(&out->err, K3_STORE, "this is no damage that making the image anew can mend");
+	k3_hint(&out->err,
+		last->nimages && last->images[0].findings
+			? "remove the image (crictl rmi) and preload it again"
+			: "see \"k3simg verify\" for what is wrong with the store itself");
+}
+
 int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel *stop,
 	      void (*progress)(void *arg, const char *text), void *arg, struct pl_repaired *out,
 	      struct k3_err *e)
@@ -227,5 +238,7 @@ int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel *stop,
 		if (stuck)
 			break;
 	}
+	if (last->damage && !out->failed)
+		left_over(out, last);
 	return 0;
 }

@@ -195,18 +195,23 @@ static struct subject *find_digest(struct verify *v, const char *text)
 	return found;
 }
 
+/* Where findings say that image records of our namespace are; the name follows. */
+static char *records_path(const struct verify *v)
+{
+	return k3_xasprintf("meta.db/v1/%s/images/", v->o->ns);
+}
+
 /* Whether a record of this name was told to be broken. */
 static bool is_broken(const struct verify *v, const char *name)
 {
-	K3_AUTO_FREE char *end = k3_xasprintf("/%s/images/%s", v->o->ns, name);
-	size_t n = strlen(end);
+	K3_AUTO_FREE char *before = records_path(v);
+	size_t n = strlen(before);
 
 	for (size_t i = 0; i < v->out->n; i++) {
 		const struct pl_finding *f = &v->out->findings[i];
-		size_t len = strlen(f->path);
 
-		if (f->kind == IMP_IMAGE && !f->image && len >= n &&
-		    !strcmp(f->path + len - n, end))
+		if (f->kind == IMP_IMAGE && !f->image && !strncmp(f->path, before, n) &&
+		    !strcmp(f->path + n, name))
 			return true;
 	}
 	return false;
@@ -239,29 +244,36 @@ static int choose(struct verify *v, const char *text, struct k3_err *e)
 	return 0;
 }
 
+/* Whether one of the references means the image record of this name. */
+static bool is_asked(const char *name, const char *const *refs, size_t nrefs)
+{
+	for (size_t k = 0; k < nrefs; k++) {
+		struct oci_ref ref;
+		struct k3_err ignored;
+		K3_AUTO_FREE char *full = NULL;
+
+		if (!oci_ref_parse(refs[k], &ref, &ignored)) {
+			full = oci_ref_name(&ref);
+			oci_ref_release(&ref);
+		}
+		if (!strcmp(name, refs[k]) || (full && !strcmp(name, full)))
+			return true;
+	}
+	return false;
+}
+
 /* Broken records that no reference asks for are none of this check's business. */
 static void forget_others(struct verify *v, const char *const *refs, size_t nrefs)
 {
+	K3_AUTO_FREE char *before = records_path(v);
+	size_t n = 0, len = strlen(before);
 	struct pl_report *r = v->out;
-	size_t n = 0;
 
 	for (size_t i = 0; i < r->n; i++) {
 		struct pl_finding *f = &r->findings[i];
-		bool asked = f->kind != IMP_IMAGE;
-		const char *name = strstr(f->path, "/images/");
+		bool record = f->kind == IMP_IMAGE && !strncmp(f->path, before, len);
 
-		for (size_t k = 0; name && !asked && k < nrefs; k++) {
-			struct oci_ref ref;
-			struct k3_err ignored;
-			K3_AUTO_FREE char *full = NULL;
-
-			if (!oci_ref_parse(refs[k], &ref, &ignored)) {
-				full = oci_ref_name(&ref);
-				oci_ref_release(&ref);
-			}
-			asked = !strcmp(name + 8, refs[k]) || (full && !strcmp(name + 8, full));
-		}
-		if (asked) {
+		if (f->kind != IMP_IMAGE || (record && is_asked(f->path + len, refs, nrefs))) {
 			r->findings[n++] = *f;
 			continue;
 		}

@@ -67,8 +67,12 @@ warm() {
     "$BENCH_BIN/warm" $((mb < 3000 ? mb : 3000)) || die "warm does not run"
 }
 
-# used DIR FILE: append the bytes that DIR takes on disk, each file once.
+# used DIR... FILE: append the bytes that the DIRs take on disk, each file once.
 used() {
+    local dir sum=0
     sync -f "$FS"
-    printf ' diskBytes=%s' "$("$PYTHON" "$LIB/tree.py" --usage "$1")" >>"$2"
+    for dir in "${@:1:$#-1}"; do
+        sum=$((sum + $("$PYTHON" "$LIB/tree.py" --usage "$dir")))
+    done
+    printf ' diskBytes=%s' $sum >>"${@: -1}"
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Parts "images" and "floor": the four images end to end, and the least that
-# the same work could take, measured in turn.  Source peers.sh first.
+# Parts "images", "live" and "floor": the four images end to end, one of them
+# into a containerd that runs, and the least that the same work could take,
+# measured in turn.  Source peers.sh first.
 
 BENCH_IMAGES=${BENCH_IMAGES:-"nginx:7 layers:32 python-node:4 big-files:2"}
 
@@ -27,6 +28,10 @@ bench_storage() {
 # The largest run: containerd's native snapshotter on 32 layers.
 images_need() {
     disk_need 7600
+}
+
+live_need() {
+    disk_need 3000
 }
 
 floor_need() {
@@ -83,6 +88,22 @@ part_images() {
                 "run_$who" "$(image_ref "$image")" "$T/line"
                 # shellcheck disable=SC2046
                 record part=images image="$image" who=$who run=$i $(cat "$T/line")
+            done
+        done
+    done
+}
+
+part_live() {
+    local mode way i
+    images_setup
+    for mode in flat chain; do
+        for ((i = 0; i < RUNS; i++)); do
+            for way in offline live; do
+                say "nginx:7: $mode, $way, run $((i + 1)) of $RUNS"
+                rm -f "$T/line"
+                beside $way $mode "$(image_ref nginx:7)" "$T/line"
+                # shellcheck disable=SC2046
+                record part=live who=$way mode=$mode run=$i $(cat "$T/line")
             done
         done
     done
