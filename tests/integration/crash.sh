@@ -3,14 +3,13 @@
 # the store stays whole, containerd starts on it and finds what it should, and the
 # next run finishes.  TORTURE=full: every n and every kind, some thousand points for
 # which a busy machine needs hours; PART=10 takes every tenth of them, from the
-# FIRST-th on.  Else some of each, others with each containerd.
+# FIRST-th on.  Else some, flat on one containerd and chain on the other.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
 torture=$TOP/tests/torture
 # Modes: onto a store of containerd's, flat and chain; "new" has no store before.
-plan=short part=4 first=0 looks=2
-[ "$CTD_VERSION" != 1.6 ] || first=2
+plan=short part=3 first=0 looks=3
 [ "${TORTURE:-}" != full ] || plan=full part=${PART:-1} first=${FIRST:-0} looks=1000
 # The library that makes the faults.
 shim=$T/build/release/tests/torture/fault.so
@@ -31,13 +30,13 @@ for name in old app web multi; do
 done
 ctd_stop
 mkdir "$T/points" "$T/before-new"
-for mode in flat chain; do
+for mode in $(my_modes); do
     ctd_start "$CTD_VERSION" "$T/before-$mode" || die "containerd does not start"
     check "$mode: containerd pulls images of its own" cri pull "$images/static:1"
     check "$mode: and the pause image" cri pull "$PAUSE"
     ctd_stop
     check "$mode: beside them two are preloaded" "$K3SIMG" preload -q --root "$T/before-$mode" --pause none \
-        --snapshots $mode "$small/old:1" "$small/app:1"
+        --snapshots "$mode" "$small/old:1" "$small/app:1"
 done
 "$PYTHON" "$torture/kill-images.py" --switch "$T/storage"
 ctd_start "$CTD_VERSION" "$T/reference" || die "containerd does not start"
@@ -120,18 +119,18 @@ seen() {
     rm -f "$T/ctd/log"
 }
 
-for mode in flat chain new; do
-    points $mode
+for mode in $(my_modes) new; do
+    points "$mode"
     mapfile -t states < <(find "$T/points/$mode/states" -mindepth 1 -maxdepth 1 | sort)
     step=$(((${#states[@]} + looks - 1) / looks))
     n=0
     for ((i = 0; i < ${#states[@]}; i += step)); do
         run=""
-        [ $mode = new ] || [ $plan$n = short1 ] || run=yes
-        seen $mode "${states[i]}" "$run"
+        [ "$mode" = new ] || [ $plan$n = short1 ] || run=yes
+        seen "$mode" "${states[i]}" "$run"
         n=$((n + 1))
     done
-    printf '      %s: containerd was started on %d of %d states\n' $mode $n ${#states[@]}
+    printf '      %s: containerd was started on %d of %d states\n' "$mode" $n ${#states[@]}
     rm -rf -- "$T/points/$mode"
 done
 finish

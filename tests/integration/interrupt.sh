@@ -62,7 +62,7 @@ once() {
 
 refs=("$@")
 n=0
-for moment in INT:20 INT:60 INT:90 KILL:40 KILL:75 KILL:10 KILL:95 KILL:88 KILL:99; do
+for moment in INT:60 INT:20 KILL:40 KILL:88 KILL:95 KILL:75; do
     n=$((n + 1))
     ! my_turn $n || once "${moment%:*}" "${moment#*:}"
 done

@@ -27,11 +27,7 @@ count() {
     find "$1" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l
 }
 
-modes=(flat chain)
-# Live, one of them with each containerd.
-[ "${PRELOAD_MODE:-offline}" = offline ] || my_turn 0 || modes=(chain)
-[ "${PRELOAD_MODE:-offline}" = offline ] || my_turn 1 || modes=(flat)
-for mode in "${modes[@]}"; do
+for mode in $(my_modes); do
     root=$T/$mode
     # containerd was there first and has images of its own.
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }

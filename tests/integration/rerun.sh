@@ -23,20 +23,20 @@ asked() {
 }
 
 mkdir "$T/since"
-for mode in flat chain; do
+for mode in $(my_modes); do
     root=$T/$mode
     # shellcheck disable=SC2046,SC2086
-    check "$mode: preload" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: preload" preload "$root" --snapshots "$mode" $(refs $names)
     before=$(store_state "$root")
     lines=$(wc -l <"$T/registry/log")
     # shellcheck disable=SC2046,SC2086
-    check "$mode: the same again" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: the same again" preload "$root" --snapshots "$mode" $(refs $names)
     check_eq "$mode: nothing has changed" "$(store_state "$root")" "$before"
     check_eq "$mode: no layer was fetched" "$(layers_fetched "$lines")" 0
     # A tag costs one HEAD for each image, the pause image included.
     lines=$(wc -l <"$T/registry/log")
     # shellcheck disable=SC2046,SC2086
-    preload "$root" --snapshots $mode $(refs $names) >/dev/null 2>&1
+    preload "$root" --snapshots "$mode" $(refs $names) >/dev/null 2>&1
     check_eq "$mode: one HEAD for each tag and nothing else" "$(asked "$lines" | sort)" \
         "$(for name in $names rancher/mirrored-pause:3.6; do
             echo "HEAD /v2/${name%:*}/manifests/${name##*:}"
@@ -45,17 +45,17 @@ for mode in flat chain; do
     # shellcheck disable=SC2046,SC2086
     pinned=$(for name in $names; do echo "$REGISTRY/${name%:*}@$(image_digest $name)"; done)
     # shellcheck disable=SC2086
-    check "$mode: the same by digest" "$K3SIMG" preload --root "$root" --pause none --snapshots $mode $pinned
+    check "$mode: the same by digest" "$K3SIMG" preload --root "$root" --pause none --snapshots "$mode" $pinned
     before=$(store_state "$root")
     lines=$(wc -l <"$T/registry/log")
     # shellcheck disable=SC2086
-    check "$mode: and once more" "$K3SIMG" preload --root "$root" --pause none --snapshots $mode $pinned
+    check "$mode: and once more" "$K3SIMG" preload --root "$root" --pause none --snapshots "$mode" $pinned
     check_eq "$mode: by digest nothing is asked for" "$(asked "$lines")" ""
     check_eq "$mode: nothing has changed by that" "$(store_state "$root")" "$before"
     if command -v strace >/dev/null; then
         # shellcheck disable=SC2086
         strace -f -qq -o "$T/trace" -e trace=socket,connect "$K3SIMG" preload --root "$root" --pause none \
-            --snapshots $mode $pinned >/dev/null 2>&1
+            --snapshots "$mode" $pinned >/dev/null 2>&1
         check_eq "$mode: no socket is opened" "$(cat "$T/trace")" ""
     fi
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
@@ -64,11 +64,11 @@ for mode in flat chain; do
     before=$(store_content "$root")
     lines=$(wc -l <"$T/registry/log")
     # shellcheck disable=SC2046,SC2086
-    check "$mode: the same again after containerd ran" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: the same again after containerd ran" preload "$root" --snapshots "$mode" $(refs $names)
     check_eq "$mode: nothing has changed either" "$(store_content "$root")" "$before"
     check_eq "$mode: no layer was fetched either" "$(layers_fetched "$lines")" 0
     lines=$(wc -l <"$T/registry/log")
-    check "$mode: one image more, on layers that are there" preload "$root" --snapshots $mode "$REGISTRY/docker2:1"
+    check "$mode: one image more, on layers that are there" preload "$root" --snapshots "$mode" "$REGISTRY/docker2:1"
     check_eq "$mode: no layer was fetched for it" "$(layers_fetched "$lines")" 0
     rm -rf -- "$root"
 done

@@ -9,11 +9,11 @@ use_registry
 names=${IMAGES/arm:1/}
 reference_tree nginx:7 >/dev/null
 
-for mode in flat chain; do
+for mode in $(my_modes); do
     root=$T/$mode
     # shellcheck disable=SC2046,SC2086
     check "$mode: preload of all images" "$PYTHON" "$LIB/timed.py" "$T/$mode.used" \
-        "$K3SIMG" preload --root "$root" --pause "$PAUSE" --snapshots $mode $(refs $names)
+        "$K3SIMG" preload --root "$root" --pause "$PAUSE" --snapshots "$mode" $(refs $names)
     read -r _ peak <"$T/$mode.used"
     check "$mode: peak memory of $((peak / 1024)) MiB is at most 64" test "$peak" -le 65536
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
@@ -27,7 +27,7 @@ for mode in flat chain; do
         fi
     done
     ctd_stop "$mode"
-    if [ $mode = flat ]; then
+    if [ "$mode" = flat ]; then
         # Disk: the trees as they are, the blobs as they came, and 5 percent.
         trees=0
         for name in debian:base nginx:7 layers:32; do

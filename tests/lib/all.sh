@@ -33,12 +33,19 @@ refs() {
     done
 }
 
-# my_turn N: whether the N-th of a series is to be done on this containerd.  What hangs little
-# on its version is shared out between the two of ./test; TORTURE=full does all on each.
+# What hangs little on containerd's version is shared out between the two of ./test; TORTURE=full
+# does all of it on each.
+# my_turn N: whether the N-th of a series is this containerd's.
 my_turn() {
     local mine=0
     [ "$CTD_VERSION" != 1.6 ] || mine=1
     [ "${TORTURE:-}" = full ] || [ $(($1 % 2)) = $mine ]
+}
+
+# my_modes: which of flat and chain are.
+my_modes() {
+    ! my_turn 0 || echo flat
+    ! my_turn 1 || echo chain
 }
 
 # new_root DIR: a containerd root as containerd itself makes it, stopped.
