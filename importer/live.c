@@ -357,38 +357,63 @@ static int record_blobs(struct live *l, size_t image, struct k3_err *e)
 
 /* ---- trees -------------------------------------------------------------------------- */
 
-static int publish_tree(struct live *l, struct imp_tree *t, int dir, struct k3_err *e)
+/* Says which tree it went wrong with. */
+static int with_tree(const struct imp_tree *t, struct k3_err *e)
 {
-	struct k3_err ignored;
+	char text[OCI_DIGEST_TEXT_MAX];
+
+	oci_digest_format(&t->chain, text);
+	return k3_wrap(e, "snapshot %s", text);
+}
+
+/* prepared[k]: the k-th tree is to be committed, or given up. */
+static int fill_trees(struct live *l, bool *prepared, struct k3_err *e)
+{
+	K3_AUTO_FD int dir = -1;
 	bool exists;
 
-	if (imp_daemon_prepare(l->d, &t->chain, &t->id, &exists, e))
+	if (k3_open_dir(l->i->rootfd, IMP_SNAPSHOTS_DIR, &dir, e))
 		return -1;
-	if (exists)
-		return 0;
-	if (imp_tree_fill(t, dir, e) || (!l->i->no_sync && k3_fsync(dir, IMP_SNAPSHOTS_DIR, e)) ||
-	    imp_daemon_commit(l->d, &t->chain, &exists, e)) {
-		(void)!imp_daemon_unprepare(l->d, &t->chain, &ignored);
-		return -1;
+	for (size_t k = 0; k < l->plan.ntrees; k++) {
+		struct imp_tree *t = l->plan.trees[k];
+
+		if (imp_daemon_prepare(l->d, &t->chain, &t->id, &exists, e))
+			return with_tree(t, e);
+		prepared[k] = !exists;
+		if (!exists && imp_tree_fill(t, dir, e))
+			return with_tree(t, e);
+	}
+	return l->i->no_sync ? 0 : k3_fsync(dir, IMP_SNAPSHOTS_DIR, e);
+}
+
+static int commit_trees(struct live *l, bool *prepared, struct k3_err *e)
+{
+	bool exists;
+
+	for (size_t k = 0; k < l->plan.ntrees; k++) {
+		const struct imp_tree *t = l->plan.trees[k];
+
+		if (!prepared[k])
+			continue;
+		if (imp_daemon_commit(l->d, &t->chain, &exists, e))
+			return with_tree(t, e);
+		prepared[k] = false;
 	}
 	return 0;
 }
 
+/* All are filled before the first is committed: one flush does for them. */
 static int publish_trees(struct live *l, struct k3_err *e)
 {
-	char text[OCI_DIGEST_TEXT_MAX];
-	K3_AUTO_FD int dir = -1;
+	K3_AUTO_FREE bool *prepared = k3_xcalloc(l->plan.ntrees + 1, sizeof(bool));
+	struct k3_err ignored;
 
-	if (!l->plan.ntrees)
+	if (!l->plan.ntrees || (!fill_trees(l, prepared, e) && !commit_trees(l, prepared, e)))
 		return 0;
-	if (k3_open_dir(l->i->rootfd, IMP_SNAPSHOTS_DIR, &dir, e))
-		return -1;
-	for (size_t k = 0; k < l->plan.ntrees; k++) {
-		oci_digest_format(&l->plan.trees[k]->chain, text);
-		if (publish_tree(l, l->plan.trees[k], dir, e))
-			return k3_wrap(e, "snapshot %s", text);
-	}
-	return 0;
+	for (size_t k = 0; k < l->plan.ntrees; k++)
+		if (prepared[k])
+			(void)!imp_daemon_unprepare(l->d, &l->plan.trees[k]->chain, &ignored);
+	return -1;
 }
 
 /* ---- CRI ---------------------------------------------------------------------------- */
