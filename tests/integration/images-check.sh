@@ -13,10 +13,10 @@ json() {
     "$PYTHON" -c "import json, sys; x = json.load(sys.stdin); print($1)"
 }
 
-for mode in flat chain; do
+for mode in $(both_modes); do
     root=$T/$mode
     # shellcheck disable=SC2046,SC2086
-    check "$mode: preload" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: preload" preload "$root" --snapshots "$mode" $(refs $names)
     check "$mode: bbolt's own checker on both databases" bbolt_check \
         "$root/io.containerd.metadata.v1.bolt/meta.db" "$root/io.containerd.snapshotter.v1.native/metadata.db"
     registry_stop

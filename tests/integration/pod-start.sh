@@ -6,14 +6,14 @@
 
 use_registry
 names="nginx:7 exit:1 static:1 zstd:1 multi:1"
-for mode in flat chain; do
+for mode in $(both_modes); do
     root=$T/$mode
     # shellcheck disable=SC2046,SC2086
-    check "$mode: preload into a root that does not exist" preload "$root" --snapshots $mode $(refs $names)
+    check "$mode: preload into a root that does not exist" preload "$root" --snapshots "$mode" $(refs $names)
 done
 registry_stop
 
-for mode in flat chain; do
+for mode in $(both_modes); do
     ctd_start "$CTD_VERSION" "$T/$mode" "$mode" || { fail "$mode: containerd starts"; continue; }
     port=$(free_port)
     state=$(cri run "$REGISTRY/nginx:7" --env "PORT=$port")

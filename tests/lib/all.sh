@@ -48,6 +48,15 @@ my_modes() {
     ! my_turn 1 || echo chain
 }
 
+# both_modes: flat and chain, but live only those that are this containerd's.
+both_modes() {
+    if [ "${PRELOAD_MODE:-offline}" = live ]; then
+        my_modes
+    else
+        printf 'flat\nchain\n'
+    fi
+}
+
 # new_root DIR: a containerd root as containerd itself makes it, stopped.
 new_root() {
     ctd_start "$CTD_VERSION" "$1" init-root || die "containerd $CTD_VERSION does not start"
