@@ -477,27 +477,26 @@ int imp_blob_put(struct imp *i, const struct oci_desc *d, const void *p, size_t 
 {
 	char path[IMP_PATH_MAX], name[IMP_PATH_MAX];
 	struct imp_blob *b;
-	bool stored, staged, exists;
+	bool stored, staged, exists, right, replace;
 	int rc;
 
 	/* Images that share a document may put it at the same time. */
 	K3_WITH_MONITOR(i->putting);
 	imp_blob_path(&d->digest, path);
 	/* As imp_commit will look at it: a symbolic link, and what is doubted, is replaced. */
-	if (has_bytes(i->rootfd, path, p, n, &stored) && imp_blob_file(i, d, &exists)) {
-		/* A running containerd may remove a file that has no record. */
-		if (!i->daemon)
-			return 0;
-		stored = false;
-	}
+	right = has_bytes(i->rootfd, path, p, n, &stored) && imp_blob_file(i, d, &exists);
+	/* A running containerd may remove a file that has no record. */
+	if (right && !i->daemon)
+		return 0;
+	replace = stored && !right;
 	imp_stage_name(&d->digest, name);
 	if (has_bytes(i->blobsfd, name, p, n, &staged)) {
-		note_staged(i, &d->digest, stored);
+		note_staged(i, &d->digest, replace);
 		return 0;
 	}
 	if (blob_open(i, d, &b, e))
 		return -1;
-	rc = imp_blob_restart(b, e) || imp_blob_write(b, p, n, e) || finish(b, stored, e);
+	rc = imp_blob_restart(b, e) || imp_blob_write(b, p, n, e) || finish(b, replace, e);
 	blob_free(b);
 	return rc ? -1 : 0;
 }

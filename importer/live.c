@@ -152,6 +152,12 @@ static int through(struct imp *i, struct k3_err *e)
 		       i->address);
 }
 
+/* Whether nobody listens any more. */
+static bool has_stopped(struct imp *i, struct k3_err *e)
+{
+	return imp_daemon_ping(i->daemon, e) && e->code == K3_BUSY;
+}
+
 int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 	     const struct oci_digest *chains, size_t nchains, struct k3_err *e)
 {
@@ -160,8 +166,7 @@ int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 	if (!i->daemon || !hold(i, blobs, nblobs, chains, nchains, e))
 		return 0;
 	/* Where it has stopped nobody removes anything, and the commit finds out. */
-	if (i->mode == IMP_AUTO && e->code == K3_BUSY && imp_daemon_ping(i->daemon, &why) &&
-	    why.code == K3_BUSY)
+	if (i->mode == IMP_AUTO && e->code == K3_BUSY && has_stopped(i, &why))
 		return 0;
 	return through(i, e);
 }
@@ -584,7 +589,7 @@ int imp_live_commit(struct imp *i, bool *gone, struct k3_err *e)
 
 	if (imp_live_connect(i, e))
 		return -1;
-	*gone = imp_daemon_ping(i->daemon, e) && e->code == K3_BUSY;
+	*gone = has_stopped(i, e);
 	if (*gone)
 		return -1;
 	l.d = i->daemon;

@@ -81,33 +81,33 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	return 0;
 }
 
+/* The k-th document of an image, up to f->ndocs: the last is the config. */
+static const struct oci_desc *document(const struct oci_resolved *f, size_t k,
+				       const struct k3_buf **body)
+{
+	*body = k < f->ndocs ? &f->docs[k].body : &f->config;
+	return k < f->ndocs ? &f->docs[k].desc : &f->image.config;
+}
+
 /*
  * A document that was found on disk without a record is staged like one that was fetched:
  * containerd may remove the file at any moment.
  */
-static int stage_document(struct run *r, struct imp_view *v, const struct oci_desc *d,
-			  const struct k3_buf *body, bool *lacks, struct k3_err *e)
-{
-	bool have;
-
-	if (imp_view_blob(v, d, &have, e))
-		return -1;
-	*lacks |= !have;
-	return have ? 0 : imp_blob_put(r->imp, d, body->p, body->len, e);
-}
-
 static int stage_documents(struct run *r, struct imp_view *v, bool *lacks, struct k3_err *e)
 {
 	for (size_t i = 0; i < r->nimages; i++) {
 		const struct oci_resolved *f = &r->images[i].found;
 
-		if (r->images[i].finished)
-			continue;
-		for (size_t k = 0; k < f->ndocs; k++)
-			if (stage_document(r, v, &f->docs[k].desc, &f->docs[k].body, lacks, e))
+		for (size_t k = 0; !r->images[i].finished && k <= f->ndocs; k++) {
+			const struct k3_buf *body;
+			const struct oci_desc *d = document(f, k, &body);
+			bool have;
+
+			if (imp_view_blob(v, d, &have, e) ||
+			    (!have && imp_blob_put(r->imp, d, body->p, body->len, e)))
 				return -1;
-		if (stage_document(r, v, &f->image.config, &f->config, lacks, e))
-			return -1;
+			*lacks |= !have;
+		}
 	}
 	return 0;
 }
@@ -158,12 +158,10 @@ static void gather(const struct run *r, struct owned *o)
 {
 	for (size_t i = 0; i < r->nimages; i++) {
 		const struct oci_resolved *f = &r->images[i].found;
+		const struct k3_buf *unused;
 
-		if (r->images[i].finished)
-			continue;
-		for (size_t k = 0; k < f->ndocs; k++)
-			add_blob(o, &f->docs[k].desc);
-		add_blob(o, &f->image.config);
+		for (size_t k = 0; !r->images[i].finished && k <= f->ndocs; k++)
+			add_blob(o, document(f, k, &unused));
 	}
 	for (size_t i = 0; i < r->nblobs; i++) {
 		o->lacks |= !r->blobs[i]->stored;

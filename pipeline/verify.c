@@ -195,23 +195,23 @@ static struct subject *find_digest(struct verify *v, const char *text)
 	return found;
 }
 
-/* Where findings say that image records of our namespace are; the name follows. */
-static char *records_path(const struct verify *v)
+/* The name, when the finding is about an image record of our namespace; else NULL. */
+static const char *record_name(const struct verify *v, const struct pl_finding *f)
 {
-	return k3_xasprintf("meta.db/v1/%s/images/", v->o->ns);
+	K3_AUTO_FREE char *before = k3_xasprintf("meta.db/v1/%s/images/", v->o->ns);
+	size_t n = strlen(before);
+
+	return f->kind == IMP_IMAGE && !strncmp(f->path, before, n) ? f->path + n : NULL;
 }
 
 /* Whether a record of this name was told to be broken. */
 static bool is_broken(const struct verify *v, const char *name)
 {
-	K3_AUTO_FREE char *before = records_path(v);
-	size_t n = strlen(before);
-
 	for (size_t i = 0; i < v->out->n; i++) {
 		const struct pl_finding *f = &v->out->findings[i];
+		const char *told = f->image ? NULL : record_name(v, f);
 
-		if (f->kind == IMP_IMAGE && !f->image && !strncmp(f->path, before, n) &&
-		    !strcmp(f->path + n, name))
+		if (told && !strcmp(told, name))
 			return true;
 	}
 	return false;
@@ -265,15 +265,14 @@ static bool is_asked(const char *name, const char *const *refs, size_t nrefs)
 /* Broken records that no reference asks for are none of this check's business. */
 static void forget_others(struct verify *v, const char *const *refs, size_t nrefs)
 {
-	K3_AUTO_FREE char *before = records_path(v);
-	size_t n = 0, len = strlen(before);
 	struct pl_report *r = v->out;
+	size_t n = 0;
 
 	for (size_t i = 0; i < r->n; i++) {
 		struct pl_finding *f = &r->findings[i];
-		bool record = f->kind == IMP_IMAGE && !strncmp(f->path, before, len);
+		const char *name = record_name(v, f);
 
-		if (f->kind != IMP_IMAGE || (record && is_asked(f->path + len, refs, nrefs))) {
+		if (f->kind != IMP_IMAGE || (name && is_asked(name, refs, nrefs))) {
 			r->findings[n++] = *f;
 			continue;
 		}

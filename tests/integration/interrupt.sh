@@ -1,7 +1,7 @@
 #!/bin/bash
 # SIGINT and SIGKILL at many moments: containerd then sees whole images only,
 # and the next run finishes the work.  Each containerd gets every other moment,
-# TORTURE=full all of them.
+# TORTURE=full all of them and some more.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
@@ -61,8 +61,10 @@ once() {
 }
 
 refs=("$@")
+moments=(INT:60 INT:20 KILL:40 KILL:88 KILL:95 KILL:75)
+[ "${TORTURE:-}" != full ] || moments+=(INT:90 KILL:10 KILL:99)
 n=0
-for moment in INT:60 INT:20 KILL:40 KILL:88 KILL:95 KILL:75; do
+for moment in "${moments[@]}"; do
     n=$((n + 1))
     ! my_turn $n || once "${moment%:*}" "${moment#*:}"
 done

@@ -96,7 +96,7 @@ for mode in flat chain; do
     check "$mode: which sees its calls ($frames)" test "$frames" -gt 100
     check "$mode: all is whole" small_whole ctd 4
     check_eq "$mode: and goes away again" "$(holds "$clear")" "$before"
-    for n in $(spread $several 20 "$frames"); do
+    for n in $(spread $several 3 "$frames"); do
         proxied --at "$n" --how kill "${run[@]}" >"$T/out" 2>&1
         killed "$mode: killed before frame $n of $frames" $?
     done
