@@ -387,7 +387,8 @@ look nginx:7
 damage "an extended attribute" deep "$REGISTRY/nginx:7" 'extended attribute [a-z.]+ is missing' in_tree "$PYTHON" -c '
 import os
 for base, dirs, files in os.walk("."):
-    for name in files:
+    dirs.sort()
+    for name in sorted(files):
         path = os.path.join(base, name)
         if os.listxattr(path, follow_symlinks=False):
             os.removexattr(path, os.listxattr(path)[0])
