@@ -82,6 +82,7 @@ struct imp {
 	bool fresh;                 /* no schema in meta.db yet */
 	uint64_t sound_meta;        /* last transaction of meta.db when it was checked */
 	uint64_t sound_native;      /* the same of metadata.db */
+	uint64_t highest_native;    /* number of a snapshot in it then */
 	struct k3_monitor *putting; /* one document at a time */
 	struct k3_monitor *lock;    /* for the lists below */
 	struct imp_staged *staged;

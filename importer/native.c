@@ -36,6 +36,37 @@ int imp_native_find(struct bolt_bucket *snapshots, struct bolt_val key, uint64_t
 	return 0;
 }
 
+int imp_native_highest(struct bolt_db *db, uint64_t *out, struct k3_err *e)
+{
+	struct bolt_bucket *snapshots;
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	struct bolt_txn *t;
+	bool more, found;
+	uint64_t id;
+	int kind, rc;
+
+	*out = 0;
+	if (bolt_begin(db, false, &t, e))
+		return -1;
+	rc = imp_native_snapshots(t, &snapshots, e);
+	more = !rc && snapshots;
+	while (more) {
+		rc = bolt_next(snapshots, &it, &item, &more, e);
+		if (rc || !more)
+			break;
+		if (!item.is_bucket)
+			continue;
+		rc = imp_native_find(snapshots, item.key, &id, &kind, &found, e);
+		if (rc)
+			break;
+		if (found && id > *out)
+			*out = id;
+	}
+	bolt_abort(t);
+	return rc;
+}
+
 static int make_buckets(struct bolt_txn *t, struct bolt_bucket **snapshots,
 			struct bolt_bucket **parents, struct k3_err *e)
 {

@@ -10,6 +10,8 @@ K3_MUST int imp_native_snapshots(struct bolt_txn *t, struct bolt_bucket **out, s
 /* Number and kind of a record.  *found = false and success when absent or broken. */
 K3_MUST int imp_native_find(struct bolt_bucket *snapshots, struct bolt_val key, uint64_t *id,
 			    int *kind, bool *found, struct k3_err *e);
+/* The highest number of a record, 0 = none; reads all of them. */
+K3_MUST int imp_native_highest(struct bolt_db *db, uint64_t *out, struct k3_err *e);
 /* Raises the sequence to last_id, in a transaction of its own. */
 K3_MUST int imp_native_reserve(struct bolt_db *db, uint64_t last_id, struct k3_err *e);
 /* Writes the records of published trees, in one transaction. */

@@ -268,37 +268,14 @@ static int name_tree(struct imp_view *v, struct imp_plan *p, struct imp_tree *t,
 	return 0;
 }
 
-/* A sequence that fell behind its records is damage, too. */
-static int highest_id(struct imp_view *v, uint64_t *out, struct k3_err *e)
-{
-	struct bolt_iter it = { 0 };
-	struct bolt_item item;
-	bool more = true, found;
-	uint64_t id;
-	int kind;
-
-	while (v->backend) {
-		if (bolt_next(v->backend, &it, &item, &more, e))
-			return -1;
-		if (!more)
-			break;
-		if (!item.is_bucket)
-			continue;
-		if (imp_native_find(v->backend, item.key, &id, &kind, &found, e))
-			return -1;
-		if (found && id > *out)
-			*out = id;
-	}
-	return 0;
-}
-
 static int name_trees(struct imp_view *v, struct imp_plan *p, struct k3_err *e)
 {
 	if (!p->ntrees)
 		return 0;
 	p->last_id = v->backend ? bolt_sequence(v->backend) : 0;
-	if (highest_id(v, &p->last_id, e))
-		return -1;
+	/* A sequence that fell behind its records is damage, too. */
+	if (p->last_id < v->i->highest_native)
+		p->last_id = v->i->highest_native;
 	p->last_seq = v->chains ? bolt_sequence(v->chains) : 0;
 	if (p->last_id > NUMBERS_MAX || p->last_seq > NUMBERS_MAX) {
 		k3_fail(e, K3_STORE, "no snapshot numbers are left after %" PRIu64 " and %" PRIu64,
