@@ -3,7 +3,7 @@
 # installs it.  Works on a minimal Debian 12 as root.
 
 BUILD_PACKAGES="gcc libc6-dev make pkg-config zlib1g-dev libisal-dev
-    libzstd-dev libssl-dev libjansson-dev libcurl4-openssl-dev libnghttp2-dev"
+    libzstd-dev libssl-dev libjansson-dev libyaml-dev libcurl4-openssl-dev libnghttp2-dev"
 
 # The demo runs on these alone.
 DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
