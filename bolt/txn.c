@@ -66,17 +66,22 @@ int bolt_txn_copy(struct bolt_txn *t, struct bolt_val from, struct bolt_val *to,
 	return 0;
 }
 
-static int load_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, struct k3_err *e)
+static int check_id(const struct bolt_txn *t, uint64_t id, struct k3_err *e)
 {
-	size_t page_size = t->meta.page_size;
-	struct bolt_page_head head;
-
 	if (id < 2 || id >= t->meta.high_water)
 		return bolt_damaged(e, "not one of the %" PRIu64 " pages in use",
 				    t->meta.high_water);
 	if (id >= t->pages)
 		return bolt_damaged(e, "beyond the end of the file");
-	const uint8_t *p = t->db->map + id * page_size;
+	return 0;
+}
+
+/* Page `id`, whose first `have` pages are at p; those behind them in the map alone. */
+static int load_page(struct bolt_txn *t, uint64_t id, const uint8_t *p, uint64_t have,
+		     struct bolt_page *out, struct k3_err *e)
+{
+	size_t page_size = t->meta.page_size;
+	struct bolt_page_head head;
 
 	bolt_page_head_read(p, &head);
 	if (head.overflow >= t->pages - id)
@@ -86,6 +91,8 @@ static int load_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, str
 		return bolt_damaged(e, "calls itself page %" PRIu64, head.id);
 	size_t len = (size_t)(head.overflow + UINT64_C(1)) * page_size;
 
+	if (head.overflow >= have)
+		p = t->db->map + id * page_size;
 	if (t->seen[id] & BOLT_SEEN_VALID)
 		return bolt_page_reparse(p, len, out, e);
 	if (bolt_page_parse(p, len, out, e))
@@ -96,7 +103,18 @@ static int load_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, str
 
 int bolt_txn_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, struct k3_err *e)
 {
-	if (load_page(t, id, out, e))
+	const uint8_t *map = t->db->map;
+
+	if (check_id(t, id, e) ||
+	    load_page(t, id, map + id * t->meta.page_size, UINT64_MAX, out, e))
+		return k3_wrap(e, "%s: page %" PRIu64, t->db->name, id);
+	return 0;
+}
+
+int bolt_txn_page_at(struct bolt_txn *t, uint64_t id, const uint8_t *p, uint64_t have,
+		     struct bolt_page *out, struct k3_err *e)
+{
+	if (check_id(t, id, e) || load_page(t, id, p, have, out, e))
 		return k3_wrap(e, "%s: page %" PRIu64, t->db->name, id);
 	return 0;
 }

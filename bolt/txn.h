@@ -53,6 +53,13 @@ struct bolt_bucket {
 /* The checked branch or leaf page `id`.  K3_STORE. */
 K3_MUST int bolt_txn_page(struct bolt_txn *t, uint64_t id, struct bolt_page *out, struct k3_err *e);
 
+/*
+ * The same, of a copy: the page's first `have` pages are at p, and *out lives as long as they do. A
+ * page of more is looked at in the map.
+ */
+K3_MUST int bolt_txn_page_at(struct bolt_txn *t, uint64_t id, const uint8_t *p, uint64_t have,
+			     struct bolt_page *out, struct k3_err *e);
+
 /* n bytes that live as long as t (n = 0: a valid pointer).  K3_NOMEM. */
 K3_MUST int bolt_txn_alloc(struct bolt_txn *t, size_t n, void **out, struct k3_err *e);
 K3_MUST int bolt_txn_copy(struct bolt_txn *t, struct bolt_val from, struct bolt_val *to,
