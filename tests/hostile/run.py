@@ -422,8 +422,11 @@ class Suite:
         return run.complaints
 
     def modes(self, attack):
-        if "chain" in attack.modes or attack.name.startswith("truncated"):
+        if attack.name.startswith("truncated") or (self.full and "chain" in attack.modes):
             return attack.modes
+        # The short form takes one of the two, unless the layer below is what it is about.
+        if "chain" in attack.modes:
+            return attack.modes if attack.lower is not None else attack.modes[len(attack.name) % len(attack.modes):][:1]
         # Every second one with -o json: the form of the output is not what they are about.
         return ("flat", "json") if self.full else ("flat", "json")[len(attack.name) % 2:][:1]
 
