@@ -159,12 +159,20 @@ static int add_record(void *arg, const struct imp_record *r, struct k3_err *e)
 	return 0;
 }
 
+/* Messages call an image by the name it was asked for with first. */
 static struct subject *find_name(struct verify *v, const char *name)
 {
-	for (size_t i = 0; i < v->n; i++)
-		for (size_t k = 0; k < v->subjects[i].nnames; k++)
-			if (!strcmp(v->subjects[i].names[k], name))
-				return &v->subjects[i];
+	for (size_t i = 0; i < v->n; i++) {
+		struct subject *s = &v->subjects[i];
+
+		for (size_t k = 0; k < s->nnames; k++) {
+			if (strcmp(s->names[k], name) != 0)
+				continue;
+			if (!s->chosen)
+				s->name = s->names[k];
+			return s;
+		}
+	}
 	return NULL;
 }
 

@@ -369,6 +369,8 @@ ctd_start "$CTD_VERSION" "$ROOT" own || die "containerd $CTD_VERSION does not st
 for name in exit:1 zstd:1 multi:1 nginx:7 rancher/mirrored-pause:3.6; do
     check "containerd: pull of $name" cri pull "$REGISTRY/$name"
 done
+# Findings bear the name that was asked for, and this one sorts first.
+check "containerd: a second name" ctd_ctr own images tag "$Z" "$REGISTRY/a:1"
 # Pulled and not unpacked, by who knows nothing of CRI.
 check "containerd: static:1 without unpacking" ctd_ctr own content fetch --plain-http "$REGISTRY/static:1"
 silent "while it runs, its store is whole"
