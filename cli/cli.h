@@ -28,6 +28,7 @@ struct command {
 };
 
 int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/registry_opts.h"
+#include "cli/results.h"
 #include "cli/wanted.h"
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
@@ -147,11 +148,7 @@ static void json_image(struct k3_jw *w, const char *name, const struct pl_result
 	k3_jw_str(w, "name", name);
 	k3_jw_str(w, "status", r->rc ? "failed" : r->changed ? "imported" : "up-to-date");
 	if (r->rc) {
-		k3_jw_obj(w, "error");
-		k3_jw_str(w, "code", k3_code_name(r->err.code));
-		k3_jw_str(w, "message", r->err.msg);
-		k3_jw_str(w, "hint", r->err.hint[0] ? r->err.hint : NULL);
-		k3_jw_close_obj(w);
+		results_json_error(w, &r->err);
 		k3_jw_close_obj(w);
 		return;
 	}
@@ -191,37 +188,6 @@ static int print_json(const struct settings *s, const struct wanted *wanted,
 	return cli_put_json(&w);
 }
 
-/*
- * 0, the code of the first failure when nothing that was asked for is in place, else 9.
- * asked: the requests before this index were named by the user, later ones are the pause image.
- */
-static int status_of(const struct wanted *w, const struct pl_result *res, size_t asked)
-{
-	size_t failed = 0, failed_asked = 0;
-	const struct pl_result *first = NULL;
-
-	for (size_t i = 0; i < w->n; i++) {
-		if (!res[i].rc)
-			continue;
-		failed++;
-		failed_asked += i < asked;
-		if (!first)
-			first = &res[i];
-	}
-	if (!failed)
-		return 0;
-	return failed_asked == asked ? k3_exit_status(first->err.code) : CLI_PARTIAL_EXIT;
-}
-
-static size_t count_whole(const struct pl_result *res, size_t n)
-{
-	size_t whole = 0;
-
-	for (size_t i = 0; i < n; i++)
-		whole += !res[i].rc;
-	return whole;
-}
-
 static int preload(const struct settings *s, const struct pl_opts *opts, const struct wanted *w,
 		   size_t asked, struct k3_cancel *cancel)
 {
@@ -254,8 +220,8 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && w->n > 1)
-		fprintf(stderr, "%zu of %zu images in %s\n", count_whole(res, w->n), w->n, time);
-	return cli_finish(rc ? k3_exit_status(e.code) : status_of(w, res, asked));
+		fprintf(stderr, "%zu of %zu images in %s\n", results_whole(res, w->n), w->n, time);
+	return cli_finish(rc ? k3_exit_status(e.code) : results_status(res, w->n, asked));
 }
 
 /* The socket: named, or as every tool of containerd looks for it. */
