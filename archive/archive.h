@@ -70,4 +70,82 @@ K3_MUST int archive_blob(struct archive *a, const struct oci_desc *d, uint64_t h
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
+/*
+ * An image layout in a directory that is being added to.  Blobs appear under their name once
+ * they are verified; until then they grow in DIR/.k3simg and outlive an interrupted run.
+ * Functions on blobs are mt, for one thread per blob; the others are not.
+ */
+struct layout;
+
+/*
+ * Makes the directory (its parent must be there) or opens what is a layout, and locks it.
+ * K3_USAGE: a directory with something else in it; K3_UNSUPPORTED: a layout of another version;
+ * K3_BUSY: another k3simg writes to it; K3_IO, K3_NOSPC.
+ */
+K3_MUST int layout_open(const char *path, struct layout **out, struct k3_err *e);
+void layout_close(struct layout *l); /* NULL is a no-op */
+void layout_closep(struct layout **l);
+
+/* Whether the blob is there, whole: size and digest are checked. */
+K3_MUST int layout_has(struct layout *l, const struct oci_desc *d, struct k3_cancel *cancel,
+		       bool *has, struct k3_err *e);
+/*
+ * Appends a document that is there.  want->size 0 leaves the size open.  K3_NOTFOUND, K3_DIGEST,
+ * K3_LIMIT above raw->max.
+ */
+K3_MUST int layout_read(struct layout *l, const struct oci_desc *want, struct k3_buf *raw,
+			struct k3_err *e);
+/* Writes a document, verified by the caller, unless it is there; *wrote says whether. */
+K3_MUST int layout_put(struct layout *l, const struct oci_desc *d, const void *p, size_t n,
+		       bool *wrote, struct k3_err *e);
+
+/* A blob on its way.  What an earlier run left of it is hashed at the begin. */
+struct layout_blob;
+K3_MUST int layout_blob_begin(struct layout *l, const struct oci_desc *d, struct layout_blob **out,
+			      struct k3_err *e);
+uint64_t layout_blob_have(const struct layout_blob *b);
+/* For fetch_blob, which adds to it what it then hands to layout_blob_write. */
+struct k3_hash *layout_blob_hash(struct layout_blob *b);
+K3_MUST int layout_blob_write(struct layout_blob *b, const void *p, size_t n, struct k3_err *e);
+K3_MUST int layout_blob_restart(struct layout_blob *b, struct k3_err *e); /* from its first byte */
+/* Verified: gives it its name.  Frees b in any case. */
+K3_MUST int layout_blob_done(struct layout_blob *b, struct k3_err *e);
+void layout_blob_abandon(struct layout_blob *b); /* keeps the bytes for the next run; frees b */
+
+/* An image as index.json names it. */
+struct layout_image {
+	const char *name; /* io.containerd.image.name: the whole name */
+	const char *tag;  /* org.opencontainers.image.ref.name, or NULL */
+	struct oci_desc target;
+	const struct oci_platform *platform; /* of a manifest; NULL for an index */
+	bool own_tag; /* the tag was asked for: in this layout it names no other image */
+};
+
+/*
+ * Adds the images to index.json: entries of other images stay as they are, the ones of the same
+ * name are replaced.  Everything is on disk before index.json is renamed into place; *changed says
+ * whether it had to be.  K3_FORMAT: the index.json that is there is none.
+ */
+K3_MUST int layout_commit(struct layout *l, const struct layout_image *images, size_t n,
+			  bool *changed, struct k3_err *e);
+
+enum layout_packing {
+	LAYOUT_PLAIN,
+	LAYOUT_GZIP,
+	LAYOUT_ZSTD, /* several threads where libzstd has them */
+};
+
+/* What the name of a file asks for: .gz, .tgz, .zst, .zstd. */
+enum layout_packing layout_packing_of(const char *file);
+/*
+ * Packs these images and these blobs of the layout (sorted by the callee, each once) into a tar:
+ * oci-layout and index.json first, the same input makes the same bytes.  The file is written
+ * aside and renamed when it is whole and on disk; an older one is replaced.
+ */
+K3_MUST int layout_pack(struct layout *l, const struct layout_image *images, size_t n,
+			const struct oci_desc **blobs, size_t nblobs, const char *file,
+			enum layout_packing packing, struct k3_cancel *cancel, struct k3_err *e);
+/* Closes a layout that only was a place to pack from, and removes all of it. */
+K3_MUST int layout_discard(struct layout *l, struct k3_err *e);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* struct k3_json and struct k3_json_doc are jansson's json_t under our own names. */
@@ -246,6 +247,18 @@ void k3_jw_bool(struct k3_jw *w, const char *key, bool value)
 {
 	member(w, key);
 	put(w, value ? "true" : "false", value ? 4 : 5);
+}
+
+void k3_jw_value(struct k3_jw *w, const char *key, const struct k3_json *value)
+{
+	char *text = json_dumps(raw(value), JSON_ENCODE_ANY | JSON_COMPACT);
+
+	member(w, key);
+	if (text)
+		put(w, text, strlen(text));
+	else if (!w->failed)
+		w->failed = k3_fail(&w->err, K3_NOMEM, "out of memory for JSON");
+	free(text);
 }
 
 int k3_jw_end(struct k3_jw *w, struct k3_err *e)

@@ -13,6 +13,8 @@ static int cmd_help(const struct cli *c, const struct command *cmd, int argc, ch
 static const struct command commands[] = {
 	{ "preload", NULL, "[OPTIONS] REF...",
 	  "Pull images and put them, unpacked, into a containerd root", cmd_preload },
+	{ "fetch", NULL, "[OPTIONS] --to oci:DIR|oci-archive:FILE REF...",
+	  "Pull images into a layout or an archive, without a root", cmd_fetch },
 	{ "list", "ls", "[OPTIONS]", "List the images of a containerd root", cmd_list },
 	{ "verify", NULL, "[OPTIONS] [REF]... | --start REF [-- COMMAND...]",
 	  "Look for damage in images and the store around them", cmd_verify },
@@ -33,6 +35,8 @@ static void usage(FILE *out)
 		"\nExamples:\n"
 		"  k3simg preload nginx:alpine              into the root of k3s or containerd\n"
 		"  k3simg preload --root /tmp/root -f list  the images named in a file\n"
+		"  k3simg fetch nginx:alpine --to oci-archive:nginx.tar\n"
+		"                                           into a file, for another machine\n"
 		"  k3simg list                              what is there\n"
 		"  k3simg verify --deep                     whether it is whole\n"
 		"  k3simg verify --start nginx:alpine       whether it starts\n"

@@ -33,7 +33,7 @@ struct image_progress {
 
 struct progress {
 	enum progress_mode mode;
-	bool bars, verbose, committing;
+	bool bars, verbose, committing, saves;
 	const char *const *names;
 	struct image_progress *images;
 	size_t n;
@@ -55,6 +55,11 @@ struct progress *progress_new(enum progress_mode mode, bool verbose, const char 
 	p->bars = mode == PROGRESS_AUTO && isatty(STDERR_FILENO) && term &&
 		  strcmp(term, "dumb") != 0;
 	return p;
+}
+
+void progress_saves(struct progress *p)
+{
+	p->saves = true;
 }
 
 void progress_free(struct progress *p)
@@ -170,6 +175,9 @@ static void draw_image(const struct progress *p, struct screen *s, size_t i)
 	}
 	if (im->state == IMAGE_RESOLVING)
 		snprintf(line, sizeof(line), "%s: resolving", p->names[i]);
+	else if (p->saves)
+		snprintf(line, sizeof(line), "%s: %zu blob%s, %zu here", p->names[i], im->nlayers,
+			 im->nlayers == 1 ? "" : "s", fetched);
 	else
 		snprintf(line, sizeof(line), "%s: %zu layer%s, %zu downloaded, %zu unpacked",
 			 p->names[i], im->nlayers, im->nlayers == 1 ? "" : "s", fetched, done);
@@ -259,8 +267,11 @@ static void layer_line(struct progress *p, const struct pl_event *ev, const char
 	if (p->bars || p->mode == PROGRESS_NONE || ev->shared || old->phase == ev->phase)
 		return;
 	cli_size(ev->total, size, sizeof(size));
-	snprintf(text, sizeof(text), "layer %s %s (%s)", id,
-		 ev->phase == PL_LAYER_DONE ? "unpacked" : phase_text(ev->phase), size);
+	snprintf(text, sizeof(text), "%s %s %s (%s)", p->saves ? "blob" : "layer", id,
+		 ev->phase != PL_LAYER_DONE ? phase_text(ev->phase)
+		 : p->saves                 ? "is there"
+					    : "unpacked",
+		 size);
 	if (ev->phase == PL_LAYER_DOWNLOADED || ev->phase == PL_LAYER_DONE)
 		line(p, p->names[ev->image], text);
 }
@@ -295,7 +306,7 @@ static void resolved(struct progress *p, const struct pl_event *ev)
 	im->layers = k3_xcalloc(im->nlayers, sizeof(*im->layers));
 	for (size_t i = 0; i < im->nlayers; i++)
 		im->layers[i].phase = PL_LAYER_PRESENT;
-	snprintf(text, sizeof(text), "resolved, %zu layer%s", im->nlayers,
+	snprintf(text, sizeof(text), "resolved, %zu %s%s", im->nlayers, p->saves ? "blob" : "layer",
 		 im->nlayers == 1 ? "" : "s");
 	if (!p->bars && p->mode != PROGRESS_NONE)
 		line(p, p->names[ev->image], text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Progress of a preload on stderr: bars that are redrawn on a terminal, one line per event
+ * Progress of a preload or fetch on stderr: bars that are redrawn on a terminal, one line per event
  * elsewhere, warnings only when quiet.
  */
 #ifndef K3_CLI_PROGRESS_H
@@ -21,6 +21,8 @@ struct progress *progress_new(enum progress_mode mode, bool verbose, const char 
 			      size_t n);
 /* pl_opts.event; arg is the struct progress. */
 void progress_event(void *arg, const struct pl_event *ev);
+/* Nothing is unpacked: events are those of pl_save. */
+void progress_saves(struct progress *p);
 /* Takes the bars away, so that results can follow. */
 void progress_end(struct progress *p);
 void progress_free(struct progress *p);

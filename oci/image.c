@@ -97,6 +97,34 @@ static int read_manifest(const void *json, size_t n, struct oci_image *img, stru
 	return check_sizes(img, e);
 }
 
+int oci_manifest_blobs(const void *json, size_t len, struct oci_desc **out, size_t *n,
+		       struct k3_err *e)
+{
+	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
+	K3_AUTO_FREE struct oci_desc *found = NULL;
+	const struct k3_json *config, *layers;
+	char where[OCI_WHERE_MAX];
+
+	if (oci_json_open(json, len, &doc, e) || oci_json_check_kind(k3_json_root(doc), false, e) ||
+	    oci_json_obj(k3_json_root(doc), "", "config", &config, e) ||
+	    oci_json_arr(k3_json_root(doc), "", "layers", &layers, e))
+		return -1;
+	if (k3_json_len(layers) > OCI_LAYERS_MAX)
+		return k3_fail(e, K3_LIMIT, "%zu layers are more than the limit of %u",
+			       k3_json_len(layers), OCI_LAYERS_MAX);
+	found = k3_xcalloc(k3_json_len(layers) + 1, sizeof(*found));
+	if (oci_json_desc(config, "config", &found[0], e))
+		return -1;
+	for (size_t i = 0; i < k3_json_len(layers); i++) {
+		snprintf(where, sizeof(where), "layers[%zu]", i);
+		if (oci_json_desc(k3_json_at(layers, i), where, &found[i + 1], e))
+			return -1;
+	}
+	*n = k3_json_len(layers) + 1;
+	*out = K3_STEAL(found);
+	return 0;
+}
+
 static int read_platform(const struct k3_json *root, struct oci_platform *out, struct k3_err *e)
 {
 	static const char *const keys[3] = { "os", "architecture", "variant" };

@@ -69,3 +69,8 @@ bool oci_media_is_layer(enum oci_media m)
 	return m == OCI_MEDIA_LAYER_TAR || m == OCI_MEDIA_LAYER_GZIP || m == OCI_MEDIA_LAYER_ZSTD ||
 	       m == OCI_MEDIA_LAYER_DOCKER;
 }
+
+bool oci_media_is_foreign(const char *text)
+{
+	return strcasestr(text, ".nondistributable.") || strcasestr(text, ".foreign.");
+}

@@ -129,6 +129,8 @@ const char *oci_media_name(enum oci_media m); /* the usual text of a kind; "" wh
 bool oci_media_is_index(enum oci_media m);    /* both kinds */
 bool oci_media_is_manifest(enum oci_media m); /* both kinds, not schema 1 */
 bool oci_media_is_layer(enum oci_media m);
+/* By its text: a layer that registries need not have (foreign, nondistributable). */
+bool oci_media_is_foreign(const char *text);
 
 struct oci_desc {
 	enum oci_media media;
@@ -214,6 +216,12 @@ K3_MUST int oci_manifest_config(const void *json, size_t n, struct oci_desc *con
 K3_MUST int oci_image_parse(const void *manifest, size_t nm, const void *config, size_t nc,
 			    struct oci_image *out, struct k3_err *e);
 void oci_image_release(struct oci_image *img);
+/*
+ * All that a manifest refers to, config first, whatever it is: for those who only copy.  Also an
+ * artifact's.  *out (n of them) is the caller's to free.  K3_FORMAT, K3_LIMIT, K3_UNSUPPORTED.
+ */
+K3_MUST int oci_manifest_blobs(const void *json, size_t len, struct oci_desc **out, size_t *n,
+			       struct k3_err *e);
 /* Sum of the layers' compressed sizes, saturating. */
 uint64_t oci_image_layer_bytes(const struct oci_image *img);
 

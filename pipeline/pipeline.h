@@ -246,4 +246,36 @@ K3_MUST int pl_repair(const struct pl_opts *o, const char *ref, struct k3_cancel
 		      struct pl_repaired *out, struct k3_err *e);
 void pl_repaired_release(struct pl_repaired *r);
 
+/* ---- into a layout or an archive, without a store ---------------------------------------------
+ */
+
+struct pl_save_opts {
+	const char *path; /* directory of a layout, or file of an archive; its parent is there */
+	bool archive;     /* a tar, compressed as its name says; FILE.partial until it is whole */
+	const char *tag;  /* what the layout calls the only image, or NULL: the reference's tag */
+	bool all_platforms;
+	struct oci_platform platform; /* of indexes, without all_platforms */
+	unsigned connections;         /* 1 to PL_TRANSFERS_MAX; 0 = as many as preload has */
+	struct fetch_opts fetch;      /* cancel and on_retry are set by the pipeline */
+	/*
+	 * As pl_opts.event: PL_EV_RESOLVED, _LAYER (PL_LAYER_DONE: it was there), _WHOLE,
+	 * _FAILED, _RETRY, _LOSS, _COMMIT.
+	 */
+	void (*event)(void *arg, const struct pl_event *ev);
+	void *arg;
+};
+
+/*
+ * Fetches n images, byte for byte, with everything that they need: an index stays as it is,
+ * also when only the blobs of one platform are there.  Foreign layers that the registry lacks are
+ * left out (PL_EV_LOSS).  What is there, whole, is not fetched again; what an interrupted run
+ * left is gone on with.
+ * out[i] is filled for each image: rc, err, changed, target, layers (blobs besides documents),
+ * compressed, fetched, ms; platform and config without all_platforms.
+ * Returns 0 when the run itself worked: images that are whole are in the layout, or are the
+ * archive.  -1 when it was not changed: K3_USAGE, K3_BUSY, K3_CANCELLED, K3_IO, K3_NOSPC, ....
+ */
+K3_MUST int pl_save(const struct pl_save_opts *o, const struct pl_request *reqs, size_t n,
+		    struct k3_cancel *stop, struct pl_result *out, struct k3_err *e);
+
 #endif

@@ -41,14 +41,13 @@ int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 	return 0;
 }
 
-/* Another image's repository may have what this one's refuses. */
-static bool worth_another_source(const struct k3_err *e)
+bool transfer_worth_another(const struct k3_err *e)
 {
 	return e->code == K3_NOTFOUND || e->code == K3_AUTH || e->code == K3_NET ||
 	       e->code == K3_PROTO;
 }
 
-static bool same_source(const struct oci_ref *a, const struct oci_ref *b)
+bool transfer_same_source(const struct oci_ref *a, const struct oci_ref *b)
 {
 	return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo);
 }
@@ -61,7 +60,7 @@ static int fetch_from_users(struct transfer *t, struct k3_err *e)
 	for (size_t i = 0; i < b->nusers; i++) {
 		const struct oci_ref *ref = &b->users[i]->req->ref;
 
-		if (last && same_source(last, ref))
+		if (last && transfer_same_source(last, ref))
 			continue;
 		last = ref;
 		uint64_t have = imp_blob_have(t->file) + t->len;
@@ -69,7 +68,7 @@ static int fetch_from_users(struct transfer *t, struct k3_err *e)
 		if (!fetch_blob(t->session, ref, b->desc, have, imp_blob_hash(t->file),
 				transfer_take, t, e))
 			return flush(t, e);
-		if (!worth_another_source(e))
+		if (!transfer_worth_another(e))
 			break;
 	}
 	return -1;

@@ -23,6 +23,10 @@ struct transfer {
 /* A fetch_data_fn; arg is the transfer.  Bytes go to the end of the file. */
 int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e);
 
+/* Whether another image's repository may have what this one's refuses. */
+bool transfer_worth_another(const struct k3_err *e);
+bool transfer_same_source(const struct oci_ref *a, const struct oci_ref *b);
+
 /*
  * parts.c: a blob fetched in chunks by several transfer workers.  The one that begins it asks for
  * the first range; once the registry answers that as one, others join, each for one chunk

@@ -215,6 +215,23 @@ TEST(json_writer)
 			    "  \"empty\": [],\n  \"list\": [\n    1,\n    {}\n  ]\n}\n");
 }
 
+TEST(json_writer_copies_values)
+{
+	K3_AUTO_BUF struct k3_buf b = K3_BUF(4096);
+	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
+	struct k3_jw w = K3_JW(&b);
+	struct k3_err err;
+
+	OK(parse("{\"z\": [1, -2, null, true], \"a\": {\"s\": \"x\\n\\u00e9\"}}", &doc, &err));
+	k3_jw_arr(&w, NULL);
+	k3_jw_value(&w, NULL, k3_json_root(doc));
+	k3_jw_value(&w, NULL, k3_json_at(k3_json_get(k3_json_root(doc), "z"), 1));
+	k3_jw_close_arr(&w);
+	OK(k3_jw_end(&w, &err));
+	EQ_STR((char *)b.p,
+	       "[\n  {\"z\":[1,-2,null,true],\"a\":{\"s\":\"x\\n\xc3\xa9\"}},\n  -2\n]\n");
+}
+
 TEST(json_writer_keeps_the_first_failure)
 {
 	K3_AUTO_BUF struct k3_buf b = K3_BUF(6);
