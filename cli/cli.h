@@ -59,8 +59,4 @@ K3_MUST int cli_parse_size(const char *option, const char *text, uint64_t *out, 
 K3_MUST int cli_parse_time(const char *option, const char *text, unsigned low, unsigned high,
 			   unsigned *ms, struct k3_err *e);
 
-/* Calls fn for each line of a list of references that says something; "-" is standard input. */
-typedef int cli_line_fn(void *arg, const char *text, struct k3_err *e);
-K3_MUST int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e);
-
 #endif
