@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+#include "archive/archive.h"
 #include "base/err.h"
 #include "base/thread.h"
 #include "fetch/fetch.h"
@@ -68,6 +69,12 @@ enum pl_snapshots {
 struct pl_request {
 	struct oci_ref ref;
 	const char *literal_name; /* one more name to register, or NULL; borrowed */
+	/*
+	 * The archive that the image is in, under whatever name it has there; NULL = the registry
+	 * of ref.  With an archive, target is what it says of the image.  Both are borrowed.
+	 */
+	struct archive *from;
+	const struct oci_desc *target;
 };
 
 struct pl_result {
@@ -80,7 +87,7 @@ struct pl_result {
 	struct oci_platform platform;
 	size_t layers;
 	uint64_t compressed; /* bytes of all layers, from the manifest */
-	uint64_t fetched;    /* bytes of layers that came over the network for this image */
+	uint64_t fetched;    /* bytes of layers that a registry or an archive gave for this image */
 	uint64_t tree_bytes; /* disk that the trees built for this image add */
 	uint64_t losses;     /* attributes the file system refused */
 	uint64_t ms;         /* from the start of the run until the image was whole */
