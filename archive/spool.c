@@ -116,27 +116,6 @@ static int next_piece(void *arg, const uint8_t **p, size_t *n, struct k3_err *e)
 
 /* ---- the spool ---------------------------------------------------------------------- */
 
-int spool_file(const char *dir, int *fd, struct k3_err *e)
-{
-	*fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (*fd >= 0)
-		return 0;
-	/* Not every file system knows files without a name. */
-	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
-		return k3_fail_sys(e, errno, "cannot make a temporary file in %s", dir);
-	K3_AUTO_FREE char *path = k3_xasprintf("%s/.k3simg-XXXXXX", dir);
-
-	*fd = mkostemp(path, O_CLOEXEC);
-	if (*fd < 0)
-		return k3_fail_sys(e, errno, "cannot make a temporary file in %s", dir);
-	if (unlink(path)) {
-		k3_fail_sys(e, errno, "cannot remove %s", path);
-		k3_closep(fd);
-		return -1;
-	}
-	return 0;
-}
-
 static int fill(const struct archive_opts *o, struct unpack_stream *s, int to, struct k3_err *e)
 {
 	const uint8_t *p;
@@ -160,7 +139,7 @@ static int spool(const struct archive_opts *o, int from, int *out, struct k3_err
 	K3_AUTO_FD int to = -1;
 
 	r->fd = from;
-	if (spool_file(o->spool_dir, &to, e) ||
+	if (k3_temp_file(o->spool_dir, &to, e) ||
 	    unpack_stream_open((struct unpack_src){ next_piece, r }, &uo, &s, e))
 		return -1;
 	int rc = fill(o, s, to, e);

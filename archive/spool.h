@@ -10,7 +10,5 @@
  * else a nameless one with what it holds, decompressed.
  */
 K3_MUST int spool_open(const struct archive_opts *o, const char *what, int *fd, struct k3_err *e);
-/* An empty nameless file in a directory, which goes with its last descriptor. */
-K3_MUST int spool_file(const char *dir, int *fd, struct k3_err *e);
 
 #endif
