@@ -88,6 +88,22 @@ static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path,
 					      .text = err.msg });
 }
 
+/*
+ * Bytes of an archive that do not unpack have another digest than they should, as a rule: that is
+ * the better message, and known in a moment.  A failed transfer has named its layer already.
+ */
+static bool find_cause(struct run *r, const struct blob *b, struct k3_err *e)
+{
+	bool wait = run_is_local(b);
+	K3_WITH_MONITOR(r->mon);
+
+	while (wait && b->state < JOB_DONE && !k3_cancelled(r->stop))
+		k3_monitor_wait_ms(r->mon, WAIT_MS);
+	if (b->state == JOB_FAILED && wait)
+		*e = b->err;
+	return b->state == JOB_FAILED;
+}
+
 static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece,
 		       struct k3_err *e)
 {
@@ -111,13 +127,10 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	k3_closep(&rd.fd);
 	if (!rc)
 		return 0;
-	/* A failed download has named its layer already. */
-	k3_monitor_enter(r->mon);
-	bool named = n->blob->state == JOB_FAILED;
-
-	k3_monitor_leave(r->mon);
+	if (find_cause(r, n->blob, e))
+		return -1;
 	oci_digest_format(&n->layer->blob.digest, text);
-	return named ? -1 : k3_wrap(e, "layer %s", text);
+	return k3_wrap(e, "layer %s", text);
 }
 
 static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e)

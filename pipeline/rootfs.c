@@ -254,9 +254,21 @@ static int apply_archived(struct rootfs *rf, const struct oci_layer *l, struct k
 {
 	__attribute__((cleanup(archive_reader_freep))) struct archive_reader *r = NULL;
 
+	struct k3_err cause;
+	const uint8_t *p;
+	size_t n;
+
 	if (archive_reader_open(rf->q->from, &l->blob, &r, e))
 		return -1;
-	return apply(rf, l, (struct unpack_src){ archive_reader_next, r }, e);
+	if (!apply(rf, l, (struct unpack_src){ archive_reader_next, r }, e))
+		return 0;
+	/* Bytes that do not unpack have another digest, as a rule: the better message. */
+	while (!archive_reader_next(r, &p, &n, &cause))
+		if (!n)
+			return -1;
+	if (cause.code == K3_DIGEST)
+		*e = cause;
+	return -1;
 }
 
 static int apply_fetched(struct rootfs *rf, const struct oci_layer *l, int fd, struct k3_err *e)
