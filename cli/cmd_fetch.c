@@ -14,7 +14,7 @@
 
 /* What the words of the command line say. */
 struct settings {
-	const char *to, *platform, *connections, *output;
+	const char *to, *name, *platform, *connections, *output;
 	bool all_platforms, quiet, verbose;
 	struct words lists, manifests;
 	struct registry_opts registry;
@@ -24,7 +24,8 @@ static const char about[] =
 	"\n"
 	"--to oci:DIR is an image layout that is made or added to, --to oci-archive:FILE one in a\n"
 	"tar, compressed as its name says (.gz, .zst), for skopeo, ctr images import and k3s\n"
-	"(agent/images).  Digests are those of the registry.  Of a multi-platform image the index\n"
+	"(agent/images).  A source is what preload takes, a registry name or an archive; digests\n"
+	"stay as they are there.  Of a multi-platform image the index\n"
 	"stays whole and the blobs of one platform come.  An interrupted run is gone on with by\n"
 	"the same command, and what a layout has is not fetched again.  Needs no containerd.\n";
 
@@ -178,14 +179,21 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
 {
-	const struct wanted_from from = { args, &s->lists, &s->manifests, s->quiet, s->verbose };
+	struct sources_opts archives = { .name = s->name,
+					 .limits = unpack_limits_default,
+					 .cancel = c->cancel };
+	const struct wanted_from from = { args,     &s->lists,  &s->manifests,
+					  s->quiet, s->verbose, &archives };
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
-	K3_AUTO_FREE char *path = NULL;
+	K3_AUTO_FREE char *path = NULL, *spool_dir = NULL;
 	struct pl_save_opts o = { 0 };
 	struct k3_err e;
 
-	if (choose_target(s, &o, &path, &e) || choose_options(s, &o, &e) ||
-	    wanted_gather(&w, &from, &e))
+	if (choose_target(s, &o, &path, &e) || choose_options(s, &o, &e))
+		return cli_error(&e);
+	archives.spool_dir = spool_dir = sources_spool_dir(path);
+	archives.platform = o.platform;
+	if (wanted_gather(&w, &from, &e))
 		return cli_error(&e);
 	if (!w.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");
@@ -211,6 +219,10 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 	const struct opt opts[] = {
 		{ "to", 0, OPT_STR, "PLACE", "oci:DIR[:TAG] or oci-archive:FILE[:TAG]", &s.to },
 		{ .kind = OPT_ROWS, .dest = wanted },
+		{ "name", 0, OPT_STR, "NAME",
+		  "the name of an image that an archive gives none, or\nonly a tag; of the only "
+		  "image, whatever its name",
+		  &s.name },
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
 		  &s.platform },
 		{ "all-platforms", 0, OPT_FLAG, NULL, "everything that an index names",

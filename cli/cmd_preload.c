@@ -17,7 +17,7 @@
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *config_file, *output, *jobs;
-	const char *chunk_size, *mode, *address;
+	const char *chunk_size, *mode, *address, *name;
 	bool pin, no_sync, quiet, verbose;
 	struct words lists, manifests;
 	struct registry_opts registry;
@@ -26,6 +26,8 @@ struct settings {
 static const char about[] =
 	"\n"
 	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:...\n"
+	"or a source: oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], where\n"
+	"FILE may be compressed by gzip or zstd, or - for standard input.\n"
 	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n";
 
 /* Trees of one snapshotter are of no use to another. */
@@ -234,7 +236,13 @@ static const char *choose_address(const struct settings *s, const struct imp_con
 
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
 {
-	const struct wanted_from from = { args, &s->lists, &s->manifests, s->quiet, s->verbose };
+	K3_AUTO_FREE char *spool_dir = sources_spool_dir(s->root);
+	struct sources_opts archives = { .spool_dir = spool_dir,
+					 .name = s->name,
+					 .limits = unpack_limits_default,
+					 .cancel = c->cancel };
+	const struct wanted_from from = { args,     &s->lists,  &s->manifests,
+					  s->quiet, s->verbose, &archives };
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
 	K3_AUTO_FREE char *literal = NULL;
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
@@ -248,6 +256,7 @@ static int prepare(const struct settings *s, const struct words *args, const str
 		k3_hint(&e, "k3simg preload nginx:alpine, -f LIST or --from-manifest FILE");
 		return cli_error(&e);
 	}
+	archives.platform = o.platform;
 	if (wanted_gather(&w, &from, &e))
 		return cli_error(&e);
 	size_t asked = w.n;
@@ -273,6 +282,10 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	bool help;
 	const struct opt opts[] = {
 		{ .kind = OPT_ROWS, .dest = wanted },
+		{ "name", 0, OPT_STR, "NAME",
+		  "the name of an image that an archive gives none, or\nonly a tag; of the only "
+		  "image, whatever its name",
+		  &s.name },
 		{ "root", 0, OPT_STR, "DIR",
 		  "containerd's root (default: the one of k3s if\nk3s is installed, else "
 		  "containerd's)",

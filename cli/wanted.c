@@ -14,6 +14,7 @@
 #include "kube/kube.h"
 
 #define LIST_FILE_MAX (4u << 20) /* some 50,000 references */
+#define REGISTRY "docker://"     /* skopeo's word for it */
 #define REMARKS_SHOWN 5          /* per manifest, without -v */
 /* From the directory of the program: an installation may be moved. */
 #define LISTS_DIR "../share/k3simg/images"
@@ -46,14 +47,24 @@ void wanted_release(struct wanted *w)
 	}
 	free(w->reqs);
 	free(w->names);
+	sources_release(&w->sources);
 }
 
 int wanted_add(struct wanted *w, const char *text, size_t *index, struct k3_err *e)
 {
 	struct oci_ref ref;
 
-	if (oci_ref_parse(text, &ref, e))
+	if (sources_check_transport(text, e))
 		return -1;
+	if (!strncmp(text, REGISTRY, strlen(REGISTRY)))
+		text += strlen(REGISTRY);
+	if (oci_ref_parse(text, &ref, e)) {
+		if (access(text, F_OK))
+			return -1;
+		e->hint[0] = '\0'; /* it tells of names */
+		return k3_hint(e, "a file is named docker-archive:FILE or oci-archive:FILE, a "
+				  "layout oci:DIR");
+	}
 	char *name = oci_ref_full(&ref);
 
 	for (size_t i = 0; i < w->n; i++) {
@@ -69,6 +80,53 @@ int wanted_add(struct wanted *w, const char *text, size_t *index, struct k3_err 
 	w->reqs[w->n] = (struct pl_request){ .ref = ref };
 	w->names[w->n] = name;
 	*index = w->n++;
+	return 0;
+}
+
+/* A word of the command line or a line of a list. */
+static int add_word(struct wanted *w, const char *text, const struct wanted_from *from,
+		    struct k3_err *e)
+{
+	size_t index;
+
+	if (!sources_is_archive(text))
+		return wanted_add(w, text, &index, e);
+	if (from->archives)
+		return sources_add(&w->sources, text, from->archives, e);
+	return k3_fail(e, K3_USAGE, "%s: only registries can be named here", text);
+}
+
+static bool same_target(const struct pl_request *q, const struct source *src)
+{
+	return oci_digest_eq(&q->target->digest, &src->image->target.digest);
+}
+
+/* The chosen images of archives become requests. */
+static int add_sources(struct wanted *w, const struct sources_opts *o, struct k3_err *e)
+{
+	size_t index;
+
+	if (sources_name(&w->sources, o, e))
+		return -1;
+	for (size_t i = 0; i < w->sources.n; i++) {
+		const struct source *src = &w->sources.v[i];
+
+		if (wanted_add(w, src->name, &index, e)) {
+			e->hint[0] = '\0';
+			k3_hint(e, "--name NAME:TAG gives the image another name");
+			return k3_wrap(e, "%s: name \"%s\"", archive_name(src->from), src->name);
+		}
+		struct pl_request *q = &w->reqs[index];
+
+		if (q->from && !same_target(q, src))
+			return k3_fail(e, K3_USAGE, "%s is in %s and in %s, and not the same",
+				       w->names[index], archive_name(q->from),
+				       archive_name(src->from));
+		if (!q->from) {
+			q->from = src->from;
+			q->target = &src->image->target;
+		}
+	}
 	return 0;
 }
 
@@ -141,11 +199,11 @@ static size_t content(const char *line)
 	return len;
 }
 
-static int add_lines(struct wanted *w, const char *file, char *text, struct k3_err *e)
+static int add_lines(struct wanted *w, const char *file, char *text, const struct wanted_from *from,
+		     struct k3_err *e)
 {
 	static const char mark[] = "\xef\xbb\xbf";
 	unsigned number = 1;
-	size_t index;
 
 	if (!strncmp(text, mark, strlen(mark)))
 		text += strlen(mark);
@@ -155,13 +213,14 @@ static int add_lines(struct wanted *w, const char *file, char *text, struct k3_e
 			*next++ = '\0';
 		line += strspn(line, " \t");
 		line[content(line)] = '\0';
-		if (*line && wanted_add(w, line, &index, e))
+		if (*line && add_word(w, line, from, e))
 			return k3_wrap(e, "%s, line %u", name_of(file), number);
 	}
 	return 0;
 }
 
-static int add_list(struct wanted *w, const char *file, bool quiet, struct k3_err *e)
+static int add_list(struct wanted *w, const char *file, const struct wanted_from *from,
+		    struct k3_err *e)
 {
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(LIST_FILE_MAX);
 	K3_AUTO_FREE char *installed = NULL;
@@ -169,7 +228,7 @@ static int add_list(struct wanted *w, const char *file, bool quiet, struct k3_er
 	if (!is_stdin(file) && access(file, F_OK))
 		installed = installed_list(file);
 	if (installed) {
-		if (!quiet)
+		if (!from->quiet)
 			fprintf(stderr, "list: %s\n", installed);
 		file = installed;
 	}
@@ -179,7 +238,7 @@ static int add_list(struct wanted *w, const char *file, bool quiet, struct k3_er
 		return 0;
 	if (memchr(text.p, 0, text.len))
 		return k3_fail(e, K3_USAGE, "%s is not a text file", name_of(file));
-	return add_lines(w, file, (char *)text.p, e);
+	return add_lines(w, file, (char *)text.p, from, e);
 }
 
 /* ---- manifests ----------------------------------------------------------------------------- */
@@ -259,20 +318,31 @@ static size_t count_stdin(const struct words *w)
 	return n;
 }
 
+/* Whether an archive comes from there: "oci-archive:-", "docker-archive:-:REF". */
+static size_t archive_stdin(const struct words *w)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		const char *path = strchr(w->items[i], ':');
+
+		if (sources_is_archive(w->items[i]) && path[1] == '-' &&
+		    (!path[2] || path[2] == ':'))
+			return 1;
+	}
+	return 0;
+}
+
 int wanted_gather(struct wanted *w, const struct wanted_from *from, struct k3_err *e)
 {
-	size_t index;
-
-	if (count_stdin(from->lists) + count_stdin(from->manifests) > 1)
+	if (count_stdin(from->lists) + count_stdin(from->manifests) + archive_stdin(from->refs) > 1)
 		return k3_fail(e, K3_USAGE, "standard input (-) can be read only once");
 	for (size_t i = 0; i < from->refs->n; i++)
-		if (wanted_add(w, from->refs->items[i], &index, e))
+		if (add_word(w, from->refs->items[i], from, e))
 			return -1;
 	for (size_t i = 0; i < from->lists->n; i++)
-		if (add_list(w, from->lists->items[i], from->quiet, e))
+		if (add_list(w, from->lists->items[i], from, e))
 			return -1;
 	for (size_t i = 0; i < from->manifests->n; i++)
 		if (add_manifest(w, from->manifests->items[i], from->verbose, e))
 			return -1;
-	return 0;
+	return from->archives ? add_sources(w, from->archives, e) : 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "pipeline/losses.h"
 #include "pipeline/run.h"
 
 #define PIECE (256u << 10)
@@ -69,19 +70,6 @@ static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e
 	return 0;
 }
 
-static const char *loss_text(enum unpack_loss_kind kind)
-{
-	switch (kind) {
-	case UNPACK_LOSS_XATTR:
-		return "extended attribute";
-	case UNPACK_LOSS_DEVICE:
-		return "device node";
-	case UNPACK_LOSS_OWNER:
-		return "owner";
-	}
-	return "attribute";
-}
-
 struct losses {
 	struct run *run;
 	struct tree *tree;
@@ -93,11 +81,27 @@ static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path,
 	struct losses *l = arg;
 	struct k3_err err;
 
-	k3_fail_sys(&err, errnum, "%s: %s %s was refused", path, loss_text(kind), what);
+	loss_text(kind, path, what, errnum, &err);
 	l->tree->losses++;
 	run_event(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
 					      .image = l->tree->owner->index,
 					      .text = err.msg });
+}
+
+/*
+ * Bytes of an archive that do not unpack have another digest than they should, as a rule: that is
+ * the better message, and known in a moment.  A failed transfer has named its layer already.
+ */
+static bool find_cause(struct run *r, const struct blob *b, struct k3_err *e)
+{
+	bool wait = run_is_local(b);
+	K3_WITH_MONITOR(r->mon);
+
+	while (wait && b->state < JOB_DONE && !k3_cancelled(r->stop))
+		k3_monitor_wait_ms(r->mon, WAIT_MS);
+	if (b->state == JOB_FAILED && wait)
+		*e = b->err;
+	return b->state == JOB_FAILED;
 }
 
 static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece,
@@ -123,13 +127,10 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	k3_closep(&rd.fd);
 	if (!rc)
 		return 0;
-	/* A failed download has named its layer already. */
-	k3_monitor_enter(r->mon);
-	bool named = n->blob->state == JOB_FAILED;
-
-	k3_monitor_leave(r->mon);
+	if (find_cause(r, n->blob, e))
+		return -1;
 	oci_digest_format(&n->layer->blob.digest, text);
-	return named ? -1 : k3_wrap(e, "layer %s", text);
+	return k3_wrap(e, "layer %s", text);
 }
 
 static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e)

@@ -63,12 +63,9 @@ void save_got_locked(struct save *s, struct save_image *im)
 		whole_locked(s, im);
 }
 
-int save_session(struct save *s, size_t slot, struct fetch_session **out, struct k3_err *e)
+struct source_link save_link(struct save *s, size_t slot)
 {
-	if (!s->sessions[slot] && fetch_session_new(s->fetch, &s->sessions[slot], e))
-		return -1;
-	*out = s->sessions[slot];
-	return 0;
+	return (struct source_link){ s->fetch, &s->sessions[slot] };
 }
 
 /* ---- workers ------------------------------------------------------------------------------- */

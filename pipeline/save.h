@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "pipeline/digestmap.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/source.h"
 
 /* Documents of one image with all its platforms: the largest official ones have some 40. */
 #define SAVE_DOCS_MAX 1000u
@@ -55,8 +56,8 @@ struct save {
 	size_t next_image, next_blob; /* first ones nobody has taken */
 };
 
-/* The session of worker slot i, made on first use by that worker. */
-K3_MUST int save_session(struct save *s, size_t slot, struct fetch_session **out, struct k3_err *e);
+/* Worker slot i's way to registries. */
+struct source_link save_link(struct save *s, size_t slot);
 /* save_resolve.c: documents into the layout; fills target, docs and blobs of the image. */
 K3_MUST int save_resolve(struct save *s, struct save_image *im, size_t slot, struct k3_err *e);
 /* save_blob.c: one transfer worker; returns when nothing is left for it. */

@@ -11,7 +11,6 @@ struct saving {
 	size_t slot;
 	struct save_blob *blob;
 	struct layout_blob *file;
-	struct fetch_session *session;
 	uint8_t *piece; /* of the worker: TRANSFER_PIECE bytes */
 	size_t len;     /* of what is in it */
 };
@@ -47,24 +46,37 @@ static int take(void *arg, const void *p, size_t n, struct k3_err *e)
 	return 0;
 }
 
-static int fetch_from_users(struct saving *t, struct k3_err *e)
+/* Archives first: they cost no network. */
+static int fetch_from(struct saving *t, bool archives, struct k3_err *e)
 {
-	struct save_blob *b = t->blob;
-	const struct oci_ref *last = NULL;
+	const struct source_link link = save_link(t->save, t->slot);
+	const struct save_blob *b = t->blob;
+	const struct pl_request *last = NULL;
 
 	for (size_t i = 0; i < b->nusers; i++) {
-		const struct oci_ref *ref = &b->users[i]->req->ref;
+		const struct pl_request *q = b->users[i]->req;
 
-		if (last && transfer_same_source(last, ref))
+		if (!q->from == archives || (last && source_same(last, q)))
 			continue;
-		last = ref;
-		if (!fetch_blob(t->session, ref, b->desc, layout_blob_have(t->file) + t->len,
-				layout_blob_hash(t->file), take, t, e))
+		last = q;
+		if (!source_blob(&link, q, b->desc, layout_blob_have(t->file) + t->len,
+				 layout_blob_hash(t->file), take, t, e))
 			return flush(t, e);
-		if (!transfer_worth_another(e))
+		if (!source_worth_another(e))
 			break;
 	}
 	return -1;
+}
+
+static int fetch_from_users(struct saving *t, struct k3_err *e)
+{
+	*e = (struct k3_err){ 0 };
+	if (!fetch_from(t, true, e))
+		return 0;
+	if (e->code && !source_worth_another(e))
+		return -1;
+	/* Where no registry is asked, the archive's answer stands. */
+	return fetch_from(t, false, e);
 }
 
 /* What an earlier run left may hold anything, if the power was lost: then all of it comes again. */
@@ -105,8 +117,7 @@ static int save_one(struct saving *t, bool *present, struct k3_err *e)
 		return -1;
 	if (*present)
 		return 0;
-	if (save_session(s, t->slot, &t->session, e) ||
-	    layout_blob_begin(s->layout, t->blob->desc, &t->file, e))
+	if (layout_blob_begin(s->layout, t->blob->desc, &t->file, e))
 		return -1;
 	return complete(t, e);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reference -> documents in the layout, and the blobs they name. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "pipeline/save.h"
 
@@ -33,25 +31,12 @@ static int from_layout(const struct asker *a, const struct oci_desc *want, struc
 	return e->code == K3_NOTFOUND || e->code == K3_DIGEST ? 0 : -1;
 }
 
-static int to_buf(void *arg, const void *p, size_t n, struct k3_err *e)
-{
-	return k3_buf_add(arg, p, n, e);
-}
-
 static int fetch_one(const struct asker *a, const struct oci_desc *want, bool config,
 		     struct k3_buf *raw, struct oci_desc *got, struct k3_err *e)
 {
-	const struct oci_ref *ref = &a->im->req->ref;
-	struct fetch_session *s;
+	const struct source_link link = save_link(a->save, a->slot);
 
-	if (save_session(a->save, a->slot, &s, e))
-		return -1;
-	if (!config)
-		return fetch_document(s, ref, want, raw, got, e);
-	K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(want->digest.alg);
-
-	*got = *want;
-	return fetch_blob(s, ref, want, 0, hash, to_buf, raw, e);
+	return source_document(&link, a->im->req, want, config, raw, got, e);
 }
 
 static int get(void *arg, const struct oci_desc *want, bool config, struct k3_buf *raw,
@@ -68,28 +53,26 @@ static int get(void *arg, const struct oci_desc *want, bool config, struct k3_bu
 	return 0;
 }
 
-/* The outermost document; what only its digest names tells its own kind and size. */
+/* The outermost document. */
 static int get_target(struct asker *a, struct k3_buf *raw, struct oci_desc *got, struct k3_err *e)
 {
-	const struct oci_ref *ref = &a->im->req->ref;
+	const struct source_link link = save_link(a->save, a->slot);
+	const struct pl_request *q = a->im->req;
 	struct oci_desc want = { 0 };
-	struct fetch_session *s;
 	bool have;
 
-	if (!ref->has_digest) {
-		if (save_session(a->save, a->slot, &s, e) || fetch_resolve(s, ref, &want, e))
+	if (!q->ref.has_digest || q->from) {
+		if (source_target(&link, q, &want, e))
 			return -1;
 		return get(a, &want, false, raw, got, e);
 	}
-	want.digest = ref->digest;
+	want.digest = q->ref.digest;
 	if (from_layout(a, &want, raw, &have, e))
 		return -1;
 	if (!have)
 		return fetch_one(a, NULL, false, raw, got, e);
 	*got = want;
-	got->size = raw->len;
-	got->media = oci_document_kind(raw->p, raw->len);
-	snprintf(got->media_text, sizeof(got->media_text), "%s", oci_media_name(got->media));
+	source_describe(got, raw);
 	return 0;
 }
 

@@ -15,17 +15,13 @@ struct transfer {
 	struct run *run;
 	struct blob *blob;
 	struct imp_blob *file;
-	struct fetch_session *session;
+	struct source_link link;
 	uint8_t *piece; /* of the worker: TRANSFER_PIECE bytes */
 	size_t len;     /* of what is in it */
 };
 
 /* A fetch_data_fn; arg is the transfer.  Bytes go to the end of the file. */
 int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e);
-
-/* Whether another image's repository may have what this one's refuses. */
-bool transfer_worth_another(const struct k3_err *e);
-bool transfer_same_source(const struct oci_ref *a, const struct oci_ref *b);
 
 /*
  * parts.c: a blob fetched in chunks by several transfer workers.  The one that begins it asks for
