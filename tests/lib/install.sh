@@ -9,7 +9,7 @@ BUILD_PACKAGES="gcc libc6-dev make pkg-config zlib1g-dev libisal-dev
 DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
     busybox-static python3 python3-grpcio curl procps zstd ca-certificates"
 
-TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace"
+TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace umoci"
 
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"
