@@ -7,6 +7,7 @@
 
 #include "archive/layout.h"
 #include "base/json.h"
+#include "base/mem.h"
 
 #define NAME_KEY "io.containerd.image.name"
 #define TAG_KEY "org.opencontainers.image.ref.name"
@@ -67,18 +68,29 @@ static bool put_other(void *arg, const char *key, const struct k3_json *v)
 	return true;
 }
 
-static void put_kept(struct k3_jw *w, const struct k3_json *manifests,
-		     const struct layout_image *images, size_t n)
+/* What was there stays in its order; an image that replaces entries takes the place of the first.
+ */
+static void put_all(struct k3_jw *w, const struct k3_json *manifests,
+		    const struct layout_image *images, size_t n)
 {
+	K3_AUTO_FREE bool *done = k3_xcalloc(n, sizeof(*done));
+
 	for (size_t i = 0; i < k3_json_len(manifests); i++) {
 		const struct k3_json *entry = k3_json_at(manifests, i);
-		bool gone = false;
+		size_t k = 0;
 
-		for (size_t k = 0; k < n && !gone; k++)
-			gone = replaces(&images[k], entry);
-		if (!gone)
+		while (k < n && !replaces(&images[k], entry))
+			k++;
+		if (k == n)
 			k3_jw_value(w, NULL, entry);
+		else if (!done[k])
+			put_image(w, &images[k]);
+		if (k < n)
+			done[k] = true;
 	}
+	for (size_t k = 0; k < n; k++)
+		if (!done[k])
+			put_image(w, &images[k]);
 }
 
 int layout_index(const struct k3_buf *old, const struct layout_image *images, size_t n,
@@ -100,9 +112,7 @@ int layout_index(const struct k3_buf *old, const struct layout_image *images, si
 	k3_jw_u64(&w, "schemaVersion", 2);
 	k3_jw_str(&w, "mediaType", oci_media_name(OCI_MEDIA_INDEX));
 	k3_jw_arr(&w, "manifests");
-	put_kept(&w, manifests, images, n);
-	for (size_t i = 0; i < n; i++)
-		put_image(&w, &images[i]);
+	put_all(&w, manifests, images, n);
 	k3_jw_close_arr(&w);
 	k3_json_each(root, put_other, &w);
 	k3_jw_close_obj(&w);

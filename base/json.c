@@ -249,9 +249,9 @@ void k3_jw_bool(struct k3_jw *w, const char *key, bool value)
 	put(w, value ? "true" : "false", value ? 4 : 5);
 }
 
-void k3_jw_value(struct k3_jw *w, const char *key, const struct k3_json *value)
+static void put_number(struct k3_jw *w, const char *key, const json_t *v)
 {
-	char *text = json_dumps(raw(value), JSON_ENCODE_ANY | JSON_COMPACT);
+	char *text = json_dumps(v, JSON_ENCODE_ANY);
 
 	member(w, key);
 	if (text)
@@ -259,6 +259,43 @@ void k3_jw_value(struct k3_jw *w, const char *key, const struct k3_json *value)
 	else if (!w->failed)
 		w->failed = k3_fail(&w->err, K3_NOMEM, "out of memory for JSON");
 	free(text);
+}
+
+static bool put_member(void *arg, const char *key, const struct k3_json *v)
+{
+	k3_jw_value(arg, key, v);
+	return true;
+}
+
+/* Recursion is bounded by K3_JSON_DEPTH_MAX. */
+void k3_jw_value(struct k3_jw *w, const char *key, const struct k3_json *value)
+{
+	switch (json_typeof(raw(value))) {
+	case JSON_OBJECT:
+		k3_jw_obj(w, key);
+		k3_json_each(value, put_member, w);
+		k3_jw_close_obj(w);
+		break;
+	case JSON_ARRAY:
+		k3_jw_arr(w, key);
+		for (size_t i = 0; i < k3_json_len(value); i++)
+			k3_jw_value(w, NULL, k3_json_at(value, i));
+		k3_jw_close_arr(w);
+		break;
+	case JSON_STRING:
+		k3_jw_str(w, key, k3_json_str(value));
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		k3_jw_bool(w, key, k3_json_true(value));
+		break;
+	case JSON_NULL:
+		k3_jw_str(w, key, NULL);
+		break;
+	default:
+		put_number(w, key, raw(value));
+		break;
+	}
 }
 
 int k3_jw_end(struct k3_jw *w, struct k3_err *e)

@@ -59,7 +59,7 @@ void k3_jw_close_arr(struct k3_jw *w);
 void k3_jw_str(struct k3_jw *w, const char *key, const char *value); /* NULL value = null */
 void k3_jw_u64(struct k3_jw *w, const char *key, uint64_t value);
 void k3_jw_bool(struct k3_jw *w, const char *key, bool value);
-/* A copy of a parsed value, on one line, members in their order. */
+/* A copy of a parsed value, members in their order. */
 void k3_jw_value(struct k3_jw *w, const char *key, const struct k3_json *value);
 /* Ends the document with a newline.  K3_LIMIT, K3_NOMEM of the buffer. */
 K3_MUST int k3_jw_end(struct k3_jw *w, struct k3_err *e);

@@ -83,9 +83,11 @@ static int keep(const struct asker *a, const struct oci_desc *d, const struct k3
 
 	if (!add(&a->im->docs, d))
 		return 0;
+	/* Images may share documents; two that write one file at once would tear it. */
+	K3_WITH_MONITOR(a->save->mon);
 	if (layout_put(a->save->layout, d, raw->p, raw->len, &wrote, e))
 		return -1;
-	a->im->wrote = a->im->wrote || wrote; /* nobody else looks at it yet */
+	a->im->wrote = a->im->wrote || wrote;
 	return 0;
 }
 
