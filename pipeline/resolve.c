@@ -2,7 +2,7 @@
 /* Reference -> documents, from the store where it has them, else from the registry. */
 #include <string.h>
 
-#include "pipeline/run.h"
+#include "pipeline/bundled.h"
 
 /* Who asks: the oci_get_fn below needs all three. */
 struct asker {
@@ -36,6 +36,8 @@ static int fetch_one(const struct asker *a, const struct oci_desc *want, bool co
 	const struct oci_ref *ref = &a->im->req->ref;
 	struct fetch_session *s;
 
+	if (a->run->o->bundle)
+		return bundled_lacks(want, e);
 	if (run_session(a->run, a->slot, &s, e))
 		return -1;
 	if (config) {
@@ -86,6 +88,8 @@ static int get_target(const struct asker *a, struct k3_buf *raw, struct oci_desc
 	struct fetch_session *s;
 	bool have;
 
+	if (a->im->req->target)
+		return get((void *)(uintptr_t)a, a->im->req->target, false, raw, got, e);
 	if (!ref->has_digest) {
 		if (run_session(a->run, a->slot, &s, e) || fetch_resolve(s, ref, &want, e))
 			return -1;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/transfer.h"
+#include "pipeline/bundled.h"
 
 #define WAIT_MS 200 /* how late an idle worker notices a cancelled run */
 
@@ -58,6 +58,9 @@ static int fetch_from_users(struct transfer *t, struct k3_err *e)
 	struct blob *b = t->blob;
 	const struct oci_ref *last = NULL;
 
+	if (t->run->o->bundle)
+		return bundled_blob(t, e) || flush(t, e) ? -1 : 0;
+
 	for (size_t i = 0; i < b->nusers; i++) {
 		const struct oci_ref *ref = &b->users[i]->req->ref;
 
@@ -89,6 +92,14 @@ static int begin(struct transfer *t, struct k3_err *e)
 	return 0;
 }
 
+int transfer_restart_locked(struct transfer *t, struct k3_err *e)
+{
+	t->len = 0;
+	t->blob->have = 0;
+	t->blob->unsure = false;
+	return imp_blob_restart(t->file, e);
+}
+
 /*
  * What an earlier run left was part of it, and a file that was not flushed before the power was
  * lost may hold anything.  True when all of it can come again, from its first byte.
@@ -104,10 +115,7 @@ static bool begin_again(struct transfer *t, struct k3_err *e)
 	text = k3_xasprintf("%s; an earlier run left some of it: fetching all of the layer",
 			    e->msg);
 	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = e });
-	t->len = 0;
-	t->blob->have = 0;
-	t->blob->unsure = false;
-	return !imp_blob_restart(t->file, e);
+	return !transfer_restart_locked(t, e);
 }
 
 /* Fetches what is missing, verifies and closes the file.  p: the parts that came, or NULL. */
@@ -262,7 +270,7 @@ void transfer_worker(struct run *r, size_t slot)
 	struct fetch_session *session = NULL;
 	struct k3_err err;
 	struct job job;
-	bool usable = !run_session(r, slot, &session, &err);
+	bool usable = r->o->bundle || !run_session(r, slot, &session, &err);
 
 	while (next_job(r, usable, &job)) {
 		struct transfer t = {

@@ -23,6 +23,9 @@ struct transfer {
 /* A fetch_data_fn; arg is the transfer.  Bytes go to the end of the file. */
 int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e);
 
+/* Empties file, hash and piece: all of the blob comes again.  Inside the monitor. */
+K3_MUST int transfer_restart_locked(struct transfer *t, struct k3_err *e);
+
 /*
  * parts.c: a blob fetched in chunks by several transfer workers.  The one that begins it asks for
  * the first range; once the registry answers that as one, others join, each for one chunk
