@@ -16,7 +16,9 @@
 #define RETRIES_MAX 100u
 #define TIMEOUT_MIN_MS 1000u
 #define TIMEOUT_MAX_MS 86400000u
-#define OUTPUT_NAME "bundle.tar" /* in the working directory, until it is whole */
+/* In the working directory: the bundle until it is whole, and what was fetched. */
+#define OUTPUT_NAME "bundle.tar"
+#define FETCHED_NAME "fetched"
 
 struct settings {
 	const char *file, *format, *platform, *creds, *auth_file, *ca_file;
@@ -33,7 +35,7 @@ struct wanted {
 
 /* Where it is made: beside the file, or for standard output in $TMPDIR. */
 struct place {
-	char *dir;
+	char *dir, *fetched;
 	int dirfd, fd;
 	bool to_stdout;
 };
@@ -162,6 +164,7 @@ static int place_make(struct place *p, const char *file, struct k3_err *e)
 	*p = (struct place){ .dirfd = -1, .fd = -1 };
 	if (!strcmp(file, "-") ? make_temporary(p, e) : make_beside(p, file, e))
 		return -1;
+	p->fetched = k3_xasprintf("%s/" FETCHED_NAME, p->dir);
 	return k3_open_dir(AT_FDCWD, p->dir, &p->dirfd, e);
 }
 
@@ -192,8 +195,10 @@ static void place_leave(struct place *p)
 {
 	if (p->fd >= 0 && !p->to_stdout)
 		k3_closep(&p->fd);
-	if (p->dirfd >= 0)
+	if (p->dirfd >= 0) {
 		unlinkat(p->dirfd, OUTPUT_NAME, 0);
+		unlinkat(p->dirfd, FETCHED_NAME, AT_REMOVEDIR);
+	}
 	k3_closep(&p->dirfd);
 	if (p->to_stdout && p->dir) {
 		struct k3_err ignored;
@@ -203,6 +208,7 @@ static void place_leave(struct place *p)
 	} else if (p->dir) {
 		rmdir(p->dir);
 	}
+	free(p->fetched);
 	free(p->dir);
 }
 
@@ -264,7 +270,7 @@ static int create(const struct settings *s, const struct pl_opts *opts, const st
 		return cli_error(&e);
 	bars = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
 			    (const char *const *)w->names, w->n);
-	o.root = p.dir;
+	o.root = p.fetched;
 	o.event = progress_event;
 	o.arg = bars;
 	int rc = pl_bundle_create(&o, w->reqs, w->n, p.fd,
