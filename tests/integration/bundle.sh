@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/all.sh"
 
 use_registry
-names="nginx:7 layers:32 zstd:1 multi:1 docker2:1 exit:1 rancher/mirrored-pause:3.6"
+names="nginx:7 zstd:1 multi:1 docker2:1 exit:1 rancher/mirrored-pause:3.6"
 bundle=$T/images.bundle
 
 # apply ROOT ARGS...
@@ -101,6 +101,7 @@ PY
 }
 
 if my_turn 1; then
+    mkdir "$T/other"
     check "chain, from a pipe" from_pipe "$bundle" "$T/chain-store" --snapshots chain
     whole chain "$T/chain-store" "$count"
     ctd_stop chain
@@ -140,12 +141,12 @@ if my_turn 1; then
     check_eq "and has not written them again" \
         "$(find "$T/resumed/io.containerd.content.v1.content" -type f -printf '%i\n' | sort | grep -Fxc "$staged")" \
         "$(wc -l <<<"$staged")"
-    "$K3SIMG" bundle apply -q --root "$T/killed-store" --pause none "$bundle" >/dev/null 2>&1 &
-    sleep 0.4
+    "$K3SIMG" bundle apply -q --root "$T/half" --pause none "$bundle" >/dev/null 2>&1 &
+    sleep 0.3
     kill -9 $! 2>/dev/null
     wait $! 2>/dev/null
-    check "applied again after a kill" apply "$T/killed-store" "$bundle"
-    whole killed "$T/killed-store" "$count"
-    ctd_stop killed
+    check "applied again after a kill, beside other images" apply "$T/half" "$bundle"
+    whole half "$T/half" "$count"
+    ctd_stop half
 fi
 finish
