@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE (256u << 10)
-
 int bundled_lacks(const struct oci_desc *want, struct k3_err *e)
 {
 	char text[OCI_DIGEST_TEXT_MAX];
@@ -205,10 +203,8 @@ static void note_cut(struct run *r, const struct k3_err *e)
 
 int bundled_blob(struct transfer *t, struct k3_err *e)
 {
-	K3_AUTO_FREE uint8_t *piece = NULL;
 	struct bundle *b = t->run->o->bundle;
 	uint64_t size = t->blob->desc->size, have = imp_blob_have(t->file);
-	size_t got;
 
 	/* A pipe cannot be asked again: what an earlier run left of a blob is used if whole. */
 	if (have && !bundle_any_order(b)) {
@@ -218,19 +214,19 @@ int bundled_blob(struct transfer *t, struct k3_err *e)
 			return -1;
 		have = 0;
 	}
-	piece = k3_xcalloc(1, PIECE);
 	for (;;) {
 		if (k3_cancel_check(t->run->stop, e))
 			return -1;
-		if (bundle_read(b, t->blob->member, have, piece, PIECE, &got, e)) {
+		if (bundle_read(b, t->blob->member, have, t->piece, TRANSFER_PIECE, &t->len, e)) {
+			t->len = 0;
 			note_cut(t->run, e);
 			return -1;
 		}
-		if (!got)
+		if (!t->len)
 			return check_blob(t, e);
-		k3_hash_add(imp_blob_hash(t->file), piece, got);
-		have += got;
-		if (transfer_take(t, piece, got, e))
+		k3_hash_add(imp_blob_hash(t->file), t->piece, t->len);
+		have += t->len;
+		if (transfer_flush(t, e))
 			return -1;
 	}
 }

@@ -20,7 +20,7 @@ int bundled_lacks(const struct oci_desc *want, struct k3_err *e);
  * images need, or an image failed.
  */
 K3_MUST int bundled_plan(struct run *r, struct k3_err *e);
-/* Gives what is missing of a blob to transfer_take, and verifies all of it. */
+/* Writes what is missing of a blob, and verifies all of it. */
 K3_MUST int bundled_blob(struct transfer *t, struct k3_err *e);
 /* All of the bundle has been seen, and all images are whole. */
 K3_MUST int bundled_end(struct run *r, struct k3_err *e);

@@ -7,7 +7,7 @@
 
 #define WAIT_MS 200 /* how late an idle worker notices a cancelled run */
 
-static int flush(struct transfer *t, struct k3_err *e)
+int transfer_flush(struct transfer *t, struct k3_err *e)
 {
 	if (!t->len)
 		return 0;
@@ -35,7 +35,7 @@ int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 		t->len += part;
 		at += part;
 		n -= part;
-		if (t->len == TRANSFER_PIECE && flush(t, e))
+		if (t->len == TRANSFER_PIECE && transfer_flush(t, e))
 			return -1;
 	}
 	return 0;
@@ -59,7 +59,7 @@ static int fetch_from_users(struct transfer *t, struct k3_err *e)
 	const struct oci_ref *last = NULL;
 
 	if (t->run->o->bundle)
-		return bundled_blob(t, e) || flush(t, e) ? -1 : 0;
+		return bundled_blob(t, e);
 
 	for (size_t i = 0; i < b->nusers; i++) {
 		const struct oci_ref *ref = &b->users[i]->req->ref;
@@ -71,7 +71,7 @@ static int fetch_from_users(struct transfer *t, struct k3_err *e)
 
 		if (!fetch_blob(t->session, ref, b->desc, have, imp_blob_hash(t->file),
 				transfer_take, t, e))
-			return flush(t, e);
+			return transfer_flush(t, e);
 		if (!worth_another_source(e))
 			break;
 	}
@@ -128,7 +128,7 @@ static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
 	    (!fetch_from_users(t, e) || (begin_again(t, e) && !fetch_from_users(t, e))))
 		return imp_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
-	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : flush(t, &later))
+	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : transfer_flush(t, &later))
 		k3_hint(e, "%s", later.msg);
 	else if (e->code == K3_DIGEST && in_parts)
 		k3_hint(e, "it came in parts; --chunk-size 0 fetches it in one piece");

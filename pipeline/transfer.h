@@ -20,6 +20,8 @@ struct transfer {
 	size_t len;     /* of what is in it */
 };
 
+/* Writes and announces what is in the piece. */
+K3_MUST int transfer_flush(struct transfer *t, struct k3_err *e);
 /* A fetch_data_fn; arg is the transfer.  Bytes go to the end of the file. */
 int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e);
 

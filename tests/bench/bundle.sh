@@ -2,7 +2,7 @@
 # Part "bundle": the images out of a bundle, against the same images from a registry and, as
 # the target has it, from an oci-archive on the same disk.  Source images.sh first.
 
-# Root, bundle and archive lie on the disk that is written to.
+# BENCH_MODES: flat, chain or both.  Root, bundle and archive lie on the disk that is written to.
 bundle_need() {
     disk_need 4000
 }
@@ -59,7 +59,7 @@ part_bundle() {
                     rm -f "$T/line"
                     _run_bundle_way "$way" "$image" "$mode" "$T/line"
                     # shellcheck disable=SC2046
-                    record part=bundle image="$image" way="$way" mode="$mode" run="$i" \
+                    record part=bundle image="$image" who="$way" mode="$mode" run="$i" \
                         size="$(stat -c %s "$T/image.bundle")" $(cat "$T/line")
                 done
             done
