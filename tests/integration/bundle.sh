@@ -110,9 +110,8 @@ if my_turn 1; then
     mkdir "$T/half"
     check "a root with one of them" apply "$T/half" "$T/small"
     size=$(stat -c %s "$T/small")
-    for cut in 300 5000 $((size / 2)) $((size - 1)); do
-        head -c $cut "$bundle" >"$T/cut"
-        [ $cut -lt $((size / 2)) ] || head -c $cut "$T/small" >"$T/cut"
+    for cut in 300 $((size / 2)) $((size - 1)); do
+        head -c $cut "$T/small" >"$T/cut"
         refused "cut at $cut" 'cut short|is not a bundle' "$T/half" apply "$T/half" --namespace cut "$T/cut"
         refused "cut at $cut, from a pipe" 'cut short|is not a bundle' "$T/half" from_pipe "$T/cut" "$T/half" --namespace cut
     done
@@ -146,7 +145,6 @@ if my_turn 1; then
     kill -9 $! 2>/dev/null
     wait $! 2>/dev/null
     check "applied again after a kill, beside other images" apply "$T/half" "$bundle"
-    whole half "$T/half" "$count"
-    ctd_stop half
+    check "and every blob and tree is right" "$K3SIMG" verify --deep --root "$T/half"
 fi
 finish
