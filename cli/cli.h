@@ -33,6 +33,7 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

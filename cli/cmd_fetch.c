@@ -174,7 +174,9 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 	} else if (!rc) {
 		print_text(s, w, res);
 	}
-	return cli_finish(rc ? k3_exit_status(e.code) : results_status(res, w->n, w->n));
+	const struct results out = { .res = res, .n = w->n };
+
+	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, w->n));
 }
 
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)

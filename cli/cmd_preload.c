@@ -8,11 +8,10 @@
 #include "cli/progress.h"
 #include "cli/registry_opts.h"
 #include "cli/results.h"
+#include "cli/store.h"
 #include "cli/wanted.h"
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
-
-#define JSON_MAX (64u << 20) /* of the results: some 100,000 images */
 
 /* What the words of the command line say. */
 struct settings {
@@ -30,18 +29,6 @@ static const char about[] =
 	"FILE may be compressed by gzip or zstd, or - for standard input.\n"
 	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n";
 
-/* Trees of one snapshotter are of no use to another. */
-static void check_snapshotter(const struct imp_config *c)
-{
-	const char *name = c->snapshotter ? c->snapshotter : "overlayfs";
-
-	if (c->file && strcmp(name, IMP_SNAPSHOTTER) != 0)
-		fprintf(stderr,
-			"warning: %s: CRI's snapshotter is \"%s\"%s and will not use these trees; "
-			"set it to \"" IMP_SNAPSHOTTER "\"\n",
-			c->file, name, c->snapshotter ? "" : " by default");
-}
-
 /*
  * The pause image: kubelet looks it up under the literal text of the configuration, which
  * *literal is if that is no normalised name; the caller's.
@@ -56,7 +43,7 @@ static int want_pause(struct wanted *w, const struct settings *s, const struct i
 	if (!strcmp(text, "none"))
 		return 0;
 	if (automatic)
-		check_snapshotter(config);
+		store_warn_snapshotter(config);
 	if (wanted_add(w, text, &index, e))
 		return k3_wrap(e, "pause image");
 	K3_AUTO_FREE char *name = oci_ref_name(&w->reqs[index].ref);
@@ -96,17 +83,9 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		.limits = unpack_limits_default,
 		.fetch.cancel = c->cancel,
 	};
-	if (!strcmp(s->mode, "live"))
-		o->mode = IMP_LIVE;
-	else if (!strcmp(s->mode, "offline"))
-		o->mode = IMP_OFFLINE;
-	else if (strcmp(s->mode, "auto") != 0)
-		return k3_fail(e, K3_USAGE, "--mode is auto, live or offline, not \"%s\"", s->mode);
-	if (!strcmp(s->snapshots, "chain"))
-		o->snapshots = PL_CHAIN;
-	else if (strcmp(s->snapshots, "flat") != 0)
-		return k3_fail(e, K3_USAGE, "--snapshots is flat or chain, not \"%s\"",
-			       s->snapshots);
+	if (store_parse_mode(s->mode, &o->mode, e) ||
+	    store_parse_snapshots(s->snapshots, &o->snapshots, e))
+		return -1;
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (choose_numbers(s, o, e) || registry_opts_choose(&s->registry, &o->fetch, e))
@@ -116,78 +95,6 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		return 0;
 	}
 	return oci_platform_parse(s->platform, &o->platform, e);
-}
-
-/* ---- results ---- */
-
-static void print_text(const struct settings *s, const struct wanted *w,
-		       const struct pl_result *res)
-{
-	for (size_t i = 0; i < w->n; i++) {
-		const struct pl_result *r = &res[i];
-		char digest[OCI_DIGEST_TEXT_MAX], platform[3 * OCI_PLATFORM_PART_MAX + 3];
-		char size[16], time[16];
-
-		if (r->rc)
-			continue;
-		oci_digest_format(&r->target, digest);
-		oci_platform_format(&r->platform, platform, sizeof(platform));
-		cli_size(r->compressed, size, sizeof(size));
-		cli_duration(r->ms, time, sizeof(time));
-		/* 19 bytes: the algorithm and twelve digits, as crictl shows them */
-		printf("%s  %s  %.19s  %zu layer%s  %s  %s%s%s%s  %s\n", w->names[i], platform,
-		       digest, r->layers, r->layers == 1 ? "" : "s", size, s->snapshots,
-		       s->pin ? "  pinned" : "", r->live ? "  live" : "",
-		       r->changed ? "" : "  up to date", time);
-	}
-}
-
-static void json_image(struct k3_jw *w, const char *name, const struct pl_result *r)
-{
-	char text[OCI_DIGEST_TEXT_MAX];
-
-	k3_jw_obj(w, NULL);
-	k3_jw_str(w, "name", name);
-	k3_jw_str(w, "status", r->rc ? "failed" : r->changed ? "imported" : "up-to-date");
-	if (r->rc) {
-		results_json_error(w, &r->err);
-		k3_jw_close_obj(w);
-		return;
-	}
-	oci_digest_format(&r->target, text);
-	k3_jw_str(w, "digest", text);
-	oci_digest_format(&r->config, text);
-	k3_jw_str(w, "id", text);
-	oci_platform_format(&r->platform, text, sizeof(text));
-	k3_jw_str(w, "platform", text);
-	k3_jw_str(w, "mode", r->live ? "live" : "offline");
-	k3_jw_u64(w, "layers", r->layers);
-	k3_jw_u64(w, "compressedBytes", r->compressed);
-	k3_jw_u64(w, "fetchedBytes", r->fetched);
-	k3_jw_u64(w, "treeBytes", r->tree_bytes);
-	k3_jw_u64(w, "losses", r->losses);
-	k3_jw_u64(w, "milliseconds", r->ms);
-	k3_jw_close_obj(w);
-}
-
-static int print_json(const struct settings *s, const struct wanted *wanted,
-		      const struct pl_result *res)
-{
-	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
-	struct k3_jw w = K3_JW(&out);
-
-	k3_jw_obj(&w, NULL);
-	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
-	k3_jw_str(&w, "root", s->root);
-	k3_jw_str(&w, "namespace", s->ns);
-	k3_jw_str(&w, "snapshots", s->snapshots);
-	k3_jw_bool(&w, "pinned", s->pin);
-	k3_jw_arr(&w, "images");
-	for (size_t i = 0; i < wanted->n; i++)
-		json_image(&w, wanted->names[i], &res[i]);
-	k3_jw_close_arr(&w);
-	k3_jw_close_obj(&w);
-	return cli_put_json(&w);
 }
 
 static int preload(const struct settings *s, const struct pl_opts *opts, const struct wanted *w,
@@ -212,26 +119,28 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	for (size_t i = 0; !rc && i < w->n; i++)
 		if (res[i].rc)
 			cli_image_error(w->names[i], &res[i].err);
+	const struct results out = {
+		.names = (const char *const *)w->names,
+		.res = res,
+		.n = w->n,
+		.root = s->root,
+		.ns = s->ns,
+		.snapshots = s->snapshots,
+		.pinned = s->pin,
+	};
+
 	if (!strcmp(s->output, "json")) {
-		if (print_json(s, w, res))
+		if (results_json(&out))
 			return cli_finish(1);
 	} else if (!rc) {
-		print_text(s, w, res);
+		results_text(&out);
 	}
 	char time[16];
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && w->n > 1)
-		fprintf(stderr, "%zu of %zu images in %s\n", results_whole(res, w->n), w->n, time);
-	return cli_finish(rc ? k3_exit_status(e.code) : results_status(res, w->n, asked));
-}
-
-/* The socket: named, or as every tool of containerd looks for it. */
-static const char *choose_address(const struct settings *s, const struct imp_config *config)
-{
-	const char *env = getenv("CONTAINERD_ADDRESS");
-
-	return s->address ? s->address : env && *env ? env : config->address;
+		fprintf(stderr, "%zu of %zu images in %s\n", results_whole(&out), w->n, time);
+	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, asked));
 }
 
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
@@ -264,7 +173,7 @@ static int prepare(const struct settings *s, const struct words *args, const str
 	if (imp_config_load(s->root, s->config_file, &config, &e) ||
 	    want_pause(&w, s, &config, &literal, &e))
 		return cli_error(&e);
-	o.address = choose_address(s, &config);
+	o.address = store_address(s->address, &config);
 	return w.n ? preload(s, &o, &w, asked ? asked : w.n, c->cancel) : 0;
 }
 

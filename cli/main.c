@@ -21,6 +21,8 @@ static const struct command commands[] = {
 	{ "repair", NULL, "[OPTIONS] REF...", "Make anew what is damaged of images", cmd_repair },
 	{ "unpack", NULL, "[OPTIONS] SOURCE DIR", "Write the files of one image to a directory",
 	  cmd_unpack },
+	{ "bundle", NULL, "create|apply|inspect ...",
+	  "Images as one file: make it, put its images into a containerd root", cmd_bundle },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },

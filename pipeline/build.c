@@ -6,6 +6,7 @@
 
 #include "pipeline/losses.h"
 #include "pipeline/run.h"
+#include "pipeline/bundled.h"
 
 #define PIECE (256u << 10)
 /* Threads that clone one tree; more of them wait for the file system's journal. */
@@ -108,6 +109,8 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 		       struct k3_err *e)
 {
 	struct reader rd = { .run = r, .blob = n->blob, .fd = -1, .piece = piece };
+	struct bundled_tar tar = { .run = r, .node = n, .piece = piece, .size = PIECE };
+	bool plain = bundled_has_tar(r, n);
 	struct losses losses = { r, t };
 	struct unpack_opts opts = {
 		.limits = r->o->limits,
@@ -121,9 +124,11 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	struct unpack_stats stats;
 	char text[OCI_DIGEST_TEXT_MAX];
 
-	int rc = unpack_layer(imp_tree_rootfd(t->imp), n->layer->blob.media,
-			      (struct unpack_src){ reader_next, &rd }, &opts, &n->layer->diff_id,
-			      NULL, &stats, e);
+	int rc = unpack_layer(imp_tree_rootfd(t->imp),
+			      plain ? OCI_MEDIA_LAYER_TAR : n->layer->blob.media,
+			      plain ? (struct unpack_src){ bundled_tar_next, &tar }
+				    : (struct unpack_src){ reader_next, &rd },
+			      &opts, &n->layer->diff_id, NULL, &stats, e);
 	k3_closep(&rd.fd);
 	if (!rc)
 		return 0;

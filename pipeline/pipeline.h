@@ -19,6 +19,7 @@
 #include "archive/archive.h"
 #include "base/err.h"
 #include "base/thread.h"
+#include "bundle/bundle.h"
 #include "fetch/fetch.h"
 #include "importer/importer.h"
 #include "oci/oci.h"
@@ -70,8 +71,9 @@ struct pl_request {
 	struct oci_ref ref;
 	const char *literal_name; /* one more name to register, or NULL; borrowed */
 	/*
-	 * The archive that the image is in, under whatever name it has there; NULL = the registry
-	 * of ref.  With an archive, target is what it says of the image.  Both are borrowed.
+	 * The archive that the image is in, under whatever name it has there; NULL = the run's
+	 * bundle, or the registry of ref.  target is what archive or bundle says of the image. Both
+	 * are borrowed.
 	 */
 	struct archive *from;
 	const struct oci_desc *target;
@@ -148,6 +150,12 @@ struct pl_opts {
 	uint64_t chunk_size;
 	struct oci_platform platform;
 	struct fetch_opts fetch; /* cancel and on_retry are set by the pipeline */
+	/*
+	 * Everything comes from this bundle and nothing from registries: the requests are its
+	 * images, all of them and in its order, each with its target, and the platform is its own.
+	 * If one of them fails, none is committed.  Borrowed; NULL = registries.
+	 */
+	struct bundle *bundle;
 	struct unpack_limits limits;
 	/* What is made anew although the store has it; every chain of these, too.  NULL = none. */
 	const struct pl_doubts *doubts;
@@ -200,6 +208,20 @@ struct pl_unpacked {
  */
 K3_MUST int pl_unpack(const struct pl_unpack_opts *o, const struct pl_request *q, const char *dir,
 		      struct k3_cancel *stop, struct pl_unpacked *out, struct k3_err *e);
+
+/* ---- bundles -------------------------------------------------------------------------------- */
+
+/*
+ * Fetches n images into the directory o->root, which is made for that and holds staged blobs and
+ * nothing else, and writes a bundle of them to fd (borrowed; `what` names it in messages).
+ * out[i] is filled for each image; *digest is the bundle's.  Of o only the platform, jobs,
+ * chunk_size, fetch, limits and event count.
+ * -1 also when only some of the images failed (out[i].rc): a bundle has all or is not made.
+ * What was fetched stays in the directory after K3_NET and K3_CANCELLED, for the next run.
+ */
+K3_MUST int pl_bundle_create(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
+			     int fd, const char *what, struct k3_cancel *stop,
+			     struct pl_result *out, struct oci_digest *digest, struct k3_err *e);
 
 /* ---- looking for damage, and mending it ------------------------------------------------------ */
 

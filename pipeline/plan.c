@@ -8,7 +8,7 @@
  */
 #include <stdlib.h>
 
-#include "pipeline/run.h"
+#include "pipeline/bundled.h"
 
 static struct blob *blob_for(struct run *r, struct image *im, const struct oci_desc *d)
 {
@@ -81,9 +81,8 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	return 0;
 }
 
-/* The k-th document of an image, up to f->ndocs: the last is the config. */
-static const struct oci_desc *document(const struct oci_resolved *f, size_t k,
-				       const struct k3_buf **body)
+const struct oci_desc *resolved_document(const struct oci_resolved *f, size_t k,
+					 const struct k3_buf **body)
 {
 	*body = k < f->ndocs ? &f->docs[k].body : &f->config;
 	return k < f->ndocs ? &f->docs[k].desc : &f->image.config;
@@ -100,7 +99,7 @@ static int stage_documents(struct run *r, struct imp_view *v, bool *lacks, struc
 
 		for (size_t k = 0; !r->images[i].finished && k <= f->ndocs; k++) {
 			const struct k3_buf *body;
-			const struct oci_desc *d = document(f, k, &body);
+			const struct oci_desc *d = resolved_document(f, k, &body);
 			bool have;
 
 			if (imp_view_blob(v, d, &have, e) ||
@@ -161,7 +160,7 @@ static void gather(const struct run *r, struct owned *o)
 		const struct k3_buf *unused;
 
 		for (size_t k = 0; !r->images[i].finished && k <= f->ndocs; k++)
-			add_blob(o, document(f, k, &unused));
+			add_blob(o, resolved_document(f, k, &unused));
 	}
 	for (size_t i = 0; i < r->nblobs; i++) {
 		o->lacks |= !r->blobs[i]->stored;
@@ -250,6 +249,10 @@ int plan_make(struct run *r, struct k3_err *e)
 		K3_WITH_MONITOR(r->mon);
 		run_fail_image_locked(r, im, &err);
 	}
+	if (r->o->bundle && bundled_plan(r, e))
+		return -1;
+	if (r->blobs_only)
+		return 0;
 	if (look_at_store(r, e))
 		return -1;
 	for (struct node *n = r->nodes; n; n = n->next)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reference -> documents, from the store where it has them, else from their source. */
+#include "pipeline/bundled.h"
 #include "pipeline/run.h"
 #include "pipeline/source.h"
 
@@ -29,6 +30,8 @@ static int fetch_one(const struct asker *a, const struct oci_desc *want, bool co
 {
 	const struct source_link link = run_link(a->run, a->slot);
 
+	if (a->run->o->bundle)
+		return bundled_lacks(want, e);
 	if (source_document(&link, a->im->req, want, config, raw, got, e))
 		return -1;
 	return imp_blob_put(a->run->imp, got, raw->p, raw->len, e);
@@ -60,6 +63,8 @@ static int get_target(const struct asker *a, struct k3_buf *raw, struct oci_desc
 	struct oci_desc want = { 0 };
 	bool have;
 
+	if (a->run->o->bundle)
+		return get((void *)(uintptr_t)a, q->target, false, raw, got, e);
 	if (!q->ref.has_digest || q->from) {
 		if (source_target(&link, q, &want, e))
 			return -1;

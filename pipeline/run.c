@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/run.h"
+#include "pipeline/bundled.h"
 
 #define DEFAULT_JOBS_MIN 2u
 #define DEFAULT_JOBS_MAX 16u
@@ -210,7 +210,7 @@ static void run_workers(struct worker *w, size_t n)
 		k3_thread_join(w[i].thread);
 }
 
-static void resolve_all(struct run *r)
+void run_resolve(struct run *r)
 {
 	struct worker w[PL_TRANSFERS_MAX];
 
@@ -250,7 +250,7 @@ static void tell_plan(struct run *r, const struct image *im)
 			layer_event(r, im, im->nodes[i]->blob, PL_LAYER_WAITING, 0);
 }
 
-static void transfer_and_build(struct run *r)
+void run_transfer_and_build(struct run *r)
 {
 	struct worker w[PL_TRANSFERS_MAX + PL_JOBS_MAX];
 
@@ -273,10 +273,11 @@ static void transfer_and_build(struct run *r)
 		if (!im->missing && !im->finished)
 			whole_locked(r, im);
 	}
-	size_t n = add_workers(r, w, 0, count_transfers(r), transfer_worker);
+	size_t n = add_workers(r, w, 0, at_most(count_transfers(r), r->in_order ? 1 : r->transfers),
+			       transfer_worker);
 
-	n = add_workers(r, w, n, at_most(r->ntrees, r->jobs), build_slot);
-	if (r->jobs > 1) {
+	n = add_workers(r, w, n, at_most(r->ntrees, r->in_order ? 1 : r->jobs), build_slot);
+	if (r->jobs > 1 && !r->in_order) {
 		/* Were threads to run out, everything is fetched before it is built. */
 		run_workers(w, n);
 		return;
@@ -314,7 +315,7 @@ static void take_doubts(struct run *r)
 		imp_distrust_chain(r->imp, &d->chains[i]);
 }
 
-static int open_all(struct run *r, struct k3_err *e)
+int run_open(struct run *r, struct k3_err *e)
 {
 	struct imp_opts io = {
 		.root = r->o->root,
@@ -322,6 +323,7 @@ static int open_all(struct run *r, struct k3_err *e)
 		.mode = r->o->mode,
 		.address = r->o->address,
 		.write = true,
+		.stage_only = r->blobs_only,
 		.pin = r->o->pin,
 		.no_sync = r->o->no_sync,
 		.cancel = r->stop,
@@ -336,6 +338,8 @@ static int open_all(struct run *r, struct k3_err *e)
 	if (imp_open(&io, &r->imp, e))
 		return -1;
 	take_doubts(r);
+	if (r->o->bundle)
+		return bundled_documents(r, e);
 	return fetch_new(&fo, &r->fetch, e);
 }
 
@@ -366,7 +370,7 @@ static size_t add_whole_images(struct run *r)
 
 static int commit(struct run *r, struct k3_err *e)
 {
-	if (k3_cancel_check(r->stop, e))
+	if (k3_cancel_check(r->stop, e) || (r->o->bundle && bundled_end(r, e)))
 		return -1;
 	if (!add_whole_images(r))
 		return 0;
@@ -383,21 +387,21 @@ static int commit(struct run *r, struct k3_err *e)
 
 static int run_stages(struct run *r, struct k3_err *e)
 {
-	if (open_all(r, e))
+	if (run_open(r, e))
 		return -1;
-	resolve_all(r);
+	run_resolve(r);
 	if (k3_cancel_check(r->stop, e) || plan_make(r, e))
 		return -1;
-	transfer_and_build(r);
+	run_transfer_and_build(r);
 	return commit(r, e);
 }
 
-static void release(struct run *r, bool keep_partial)
+void run_release(struct run *r, bool keep)
 {
 	for (size_t i = 0; i < PL_TRANSFERS_MAX; i++)
 		fetch_session_free(r->sessions[i]);
 	fetch_free(r->fetch);
-	imp_close(r->imp, keep_partial);
+	imp_close(r->imp, keep);
 	plan_release(r);
 	for (size_t i = 0; i < r->nimages; i++) {
 		struct image *im = &r->images[i];
@@ -409,24 +413,40 @@ static void release(struct run *r, bool keep_partial)
 	k3_monitor_free(r->mon);
 }
 
+const struct image *run_first_failed(const struct run *r)
+{
+	for (size_t i = 0; i < r->nimages; i++)
+		if (r->images[i].res->rc)
+			return &r->images[i];
+	return NULL;
+}
+
+void run_init(struct run *r, const struct pl_opts *o, const struct pl_request *reqs, size_t n,
+	      struct k3_cancel *stop, struct pl_result *out)
+{
+	*r = (struct run){ .o = o, .stop = stop, .nimages = n, .start_ms = k3_now_ms() };
+	memset(out, 0, n * sizeof(*out));
+	r->jobs = o->jobs ? o->jobs : pl_default_jobs();
+	if (r->jobs > PL_JOBS_MAX)
+		r->jobs = PL_JOBS_MAX;
+	r->transfers = pl_transfers(r->jobs);
+	r->in_order = o->bundle && !bundle_any_order(o->bundle);
+	r->mon = k3_monitor_new();
+	r->images = k3_xcalloc(n, sizeof(*r->images));
+	for (size_t i = 0; i < n; i++) {
+		r->images[i].index = i;
+		r->images[i].req = &reqs[i];
+		r->images[i].res = &out[i];
+	}
+}
+
 int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n, struct k3_cancel *stop,
 	   struct pl_result *out, struct k3_err *e)
 {
-	struct run r = { .o = o, .stop = stop, .nimages = n, .start_ms = k3_now_ms() };
 	bool network = false;
+	struct run r;
 
-	memset(out, 0, n * sizeof(*out));
-	r.jobs = o->jobs ? o->jobs : pl_default_jobs();
-	if (r.jobs > PL_JOBS_MAX)
-		r.jobs = PL_JOBS_MAX;
-	r.transfers = pl_transfers(r.jobs);
-	r.mon = k3_monitor_new();
-	r.images = k3_xcalloc(n, sizeof(*r.images));
-	for (size_t i = 0; i < n; i++) {
-		r.images[i].index = i;
-		r.images[i].req = &reqs[i];
-		r.images[i].res = &out[i];
-	}
+	run_init(&r, o, reqs, n, stop, out);
 	int rc = run_stages(&r, e);
 
 	for (size_t i = 0; i < n; i++) {
@@ -437,6 +457,6 @@ int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n, str
 		out[i].err = *e;
 	}
 	/* What was downloaded is kept for the next run only where that run can go on with it. */
-	release(&r, network || (rc && e->code == K3_CANCELLED));
+	run_release(&r, network || (rc && (e->code == K3_CANCELLED || r.cut_short)));
 	return rc;
 }

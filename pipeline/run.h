@@ -19,7 +19,8 @@ struct blob {
 	const struct oci_desc *desc;
 	struct image **users; /* images that need it, in request order: each names a repository */
 	size_t nusers, cap_users;
-	bool stored; /* in the content store already: nothing to fetch */
+	bool stored;   /* in the content store already: nothing to fetch */
+	size_t member; /* of the bundle that it comes from */
 	/* below: under the monitor */
 	enum job_state state;
 	uint64_t have; /* bytes that may be read from the staging file */
@@ -38,6 +39,7 @@ struct node {
 	bool wanted;         /* this node or one above it must be built */
 	size_t wanted_children;
 	struct tree *tree; /* set when a snapshot is built for this node */
+	size_t tar; /* member of the bundle that is its layer decompressed, plus 1; 0 = none */
 	struct node *next; /* all nodes, in order of creation: parents first */
 };
 
@@ -76,6 +78,8 @@ struct run {
 	struct imp *imp;
 	struct fetch *fetch;
 	unsigned jobs, transfers; /* most builders and connections at a time */
+	bool blobs_only;          /* nothing is built or committed */
+	bool in_order; /* a source that is read once: all blobs, then one tree after the other */
 	struct fetch_session *sessions[PL_TRANSFERS_MAX];
 	struct k3_monitor *mon;
 	uint64_t start_ms;
@@ -89,6 +93,7 @@ struct run {
 	struct tree **trees;
 	size_t ntrees, cap_trees;
 	struct digestmap blob_map, node_map;
+	bool cut_short; /* a bundle ended early; what came of it may be gone on with */
 	/* below: under the monitor */
 	size_t next_image;   /* first one nobody resolves yet */
 	size_t next_blob;    /* first one nobody has looked at */
@@ -96,6 +101,19 @@ struct run {
 	struct parts *parts; /* blobs that are being fetched in parts, in order of their begin */
 	size_t probing;      /* those of them that may ask for help soon */
 };
+
+/*
+ * The steps of a run; run_release in any case.  keep: what was fetched and is not committed stays
+ * staged for the next run.
+ */
+void run_init(struct run *r, const struct pl_opts *o, const struct pl_request *reqs, size_t n,
+	      struct k3_cancel *stop, struct pl_result *out);
+K3_MUST int run_open(struct run *r, struct k3_err *e);
+void run_resolve(struct run *r);
+void run_transfer_and_build(struct run *r);
+void run_release(struct run *r, bool keep);
+/* The first image that failed, or NULL. */
+const struct image *run_first_failed(const struct run *r);
 
 /* Sends an event.  Takes the monitor: not from inside it. */
 void run_event(struct run *r, const struct pl_event *ev);
@@ -123,6 +141,9 @@ K3_MUST int run_session(struct run *r, size_t slot, struct fetch_session **out, 
 
 /* resolve.c: fills docs, config and img.  Any thread, one image per call. */
 K3_MUST int resolve_image(struct run *r, struct image *im, size_t slot, struct k3_err *e);
+/* The k-th document of an image, up to f->ndocs: the last is the config. */
+const struct oci_desc *resolved_document(const struct oci_resolved *f, size_t k,
+					 const struct k3_buf **body);
 /* plan.c: builds blobs, nodes and trees of all images that resolved. */
 K3_MUST int plan_make(struct run *r, struct k3_err *e);
 void plan_release(struct run *r);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/transfer.h"
+#include "pipeline/bundled.h"
 
 #define WAIT_MS 200 /* how late an idle worker notices a cancelled run */
 
@@ -19,7 +19,7 @@ static int put(struct transfer *t, const void *p, size_t n, struct k3_err *e)
 	return 0;
 }
 
-static int flush(struct transfer *t, struct k3_err *e)
+int transfer_flush(struct transfer *t, struct k3_err *e)
 {
 	if (t->len && put(t, t->piece, t->len, e))
 		return -1;
@@ -43,7 +43,7 @@ int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 		t->len += part;
 		at += part;
 		n -= part;
-		if (t->len == TRANSFER_PIECE && flush(t, e))
+		if (t->len == TRANSFER_PIECE && transfer_flush(t, e))
 			return -1;
 	}
 	return 0;
@@ -65,7 +65,7 @@ static int fetch_from(struct transfer *t, bool archives, struct k3_err *e)
 
 		if (!source_blob(&t->link, q, b->desc, have, imp_blob_hash(t->file), transfer_take,
 				 t, e))
-			return flush(t, e);
+			return transfer_flush(t, e);
 		if (!source_worth_another(e))
 			break;
 	}
@@ -75,6 +75,8 @@ static int fetch_from(struct transfer *t, bool archives, struct k3_err *e)
 /* Another image's archive or repository may have what this one's refuses. */
 static int fetch_from_users(struct transfer *t, struct k3_err *e)
 {
+	if (t->run->o->bundle)
+		return bundled_blob(t, e);
 	*e = (struct k3_err){ 0 };
 	if (!fetch_from(t, true, e))
 		return 0;
@@ -98,6 +100,14 @@ static int begin(struct transfer *t, struct k3_err *e)
 	return 0;
 }
 
+int transfer_restart_locked(struct transfer *t, struct k3_err *e)
+{
+	t->len = 0;
+	t->blob->have = 0;
+	t->blob->unsure = false;
+	return imp_blob_restart(t->file, e);
+}
+
 /*
  * What an earlier run left was part of it, and a file that was not flushed before the power was
  * lost may hold anything.  True when all of it can come again, from its first byte.
@@ -113,10 +123,7 @@ static bool begin_again(struct transfer *t, struct k3_err *e)
 	text = k3_xasprintf("%s; an earlier run left some of it: fetching all of the layer",
 			    e->msg);
 	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = e });
-	t->len = 0;
-	t->blob->have = 0;
-	t->blob->unsure = false;
-	return !imp_blob_restart(t->file, e);
+	return !transfer_restart_locked(t, e);
 }
 
 /* Fetches what is missing, verifies and closes the file.  p: the parts that came, or NULL. */
@@ -129,7 +136,7 @@ static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
 	    (!fetch_from_users(t, e) || (begin_again(t, e) && !fetch_from_users(t, e))))
 		return imp_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
-	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : flush(t, &later))
+	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : transfer_flush(t, &later))
 		k3_hint(e, "%s", later.msg);
 	else if (e->code == K3_DIGEST && in_parts)
 		k3_hint(e, "it came in parts; --chunk-size 0 fetches it in one piece");
@@ -268,7 +275,7 @@ static void fetch(struct transfer *t)
 /* An archive is read without libcurl, on a machine that may have no network at all. */
 static bool needs_registries(const struct run *r)
 {
-	for (size_t i = 0; i < r->nblobs; i++)
+	for (size_t i = 0; !r->o->bundle && i < r->nblobs; i++)
 		if (!r->blobs[i]->stored && !run_is_local(r->blobs[i]))
 			return true;
 	return false;
@@ -289,7 +296,7 @@ void transfer_worker(struct run *r, size_t slot)
 
 		if (job.parts)
 			help(&t, job.parts, job.chunk);
-		else if (usable || run_is_local(job.blob))
+		else if (usable || r->o->bundle || run_is_local(job.blob))
 			fetch(&t);
 		else
 			finish(r, job.blob, -1, &err);

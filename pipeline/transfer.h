@@ -20,8 +20,13 @@ struct transfer {
 	size_t len;     /* of what is in it */
 };
 
+/* Writes and announces what is in the piece. */
+K3_MUST int transfer_flush(struct transfer *t, struct k3_err *e);
 /* A fetch_data_fn; arg is the transfer.  Bytes go to the end of the file. */
 int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e);
+
+/* Empties file, hash and piece: all of the blob comes again.  Inside the monitor. */
+K3_MUST int transfer_restart_locked(struct transfer *t, struct k3_err *e);
 
 /*
  * parts.c: a blob fetched in chunks by several transfer workers.  The one that begins it asks for

@@ -193,3 +193,23 @@ int unpack_layer(int rootfd, enum oci_media media, struct unpack_src src,
 		*stats = count;
 	return 0;
 }
+
+int unpack_decode(enum oci_media media, struct unpack_src src, const struct unpack_opts *o,
+		  const struct oci_digest *diff_id, unpack_data_fn *fn, void *arg, uint64_t *bytes,
+		  struct k3_err *e)
+{
+	__attribute__((cleanup(stream_freep))) struct stream *s = NULL;
+	struct oci_digest found;
+	const uint8_t *p;
+	size_t n;
+
+	if (stream_open(&s, media, src, o, diff_id->alg, e))
+		return -1;
+	do {
+		if (stream_next(s, &p, &n, e) || (fn && n && fn(arg, p, n, e)))
+			return -1;
+	} while (n);
+	if (stream_finish(s, &found, bytes, e))
+		return -1;
+	return check_diff_id(diff_id, &found, e);
+}

@@ -146,4 +146,15 @@ K3_MUST int unpack_reader_next(struct unpack_reader *r, struct unpack_entry *out
 K3_MUST int unpack_reader_data(struct unpack_reader *r, const uint8_t **p, size_t *n,
 			       struct k3_err *e);
 
+/* Receives a decompressed layer in order.  -1 with *e ends the reading. */
+typedef int unpack_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
+/*
+ * Decompresses one layer and verifies it like unpack_layer, but gives its bytes to fn (on the
+ * calling thread) instead of applying them; they count only once this has succeeded.
+ * *bytes: how many.  fn may be NULL.
+ */
+K3_MUST int unpack_decode(enum oci_media media, struct unpack_src src, const struct unpack_opts *o,
+			  const struct oci_digest *diff_id, unpack_data_fn *fn, void *arg,
+			  uint64_t *bytes, struct k3_err *e);
+
 #endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options of the commands that put images into a containerd root. */
+#ifndef K3_CLI_STORE_H
+#define K3_CLI_STORE_H
+
+#include "importer/importer.h"
+#include "pipeline/pipeline.h"
+
+/* Both K3_USAGE. */
+K3_MUST int store_parse_mode(const char *text, enum imp_mode *out, struct k3_err *e);
+K3_MUST int store_parse_snapshots(const char *text, enum pl_snapshots *out, struct k3_err *e);
+/* The socket: the one named, or NULL and then as every tool of containerd looks for it. */
+const char *store_address(const char *named, const struct imp_config *config);
+/* Says so on stderr when CRI is configured to use another snapshotter than ours. */
+void store_warn_snapshotter(const struct imp_config *c);
+
+#endif
