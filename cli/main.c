@@ -122,6 +122,8 @@ static void catch_signals(struct k3_cancel *c)
 			sigaction(asked[i], &handle, NULL);
 	}
 	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	/* Who started us may have ignored it; then nobody could wait for a credential helper. */
+	sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 }
 
 int main(int argc, char **argv)
