@@ -98,7 +98,7 @@ static void walk(const struct text *t, size_t open, const char *want, struct obj
 		}
 		o->any = true;
 		o->last = m;
-		if (key_is(t, &m.key, want)) {
+		if (want && key_is(t, &m.key, want)) {
 			o->found = true;
 			o->hit = m;
 		}
@@ -289,9 +289,15 @@ int k3_json_drop(const void *text, size_t len, const char *outer, const char *ke
 		return 0;
 	if (find_outer(&t, outer, key, &root, &in, &there, e))
 		return -1;
+	struct edit d = { .t = &t, .out = out, .e = e };
+
+	if (there && !key) {
+		put_text(&d, 0, in.open + 1);
+		put_text(&d, in.close, t.n);
+		return d.rc;
+	}
 	if (!there || !in.found)
 		return k3_buf_add(out, text, len, e);
-	struct edit d = { .t = &t, .out = out, .e = e };
 	bool first = in.hit.before == in.open + 1;
 
 	/* the comma goes with it; of the only one nothing is left but the brackets */

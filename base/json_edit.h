@@ -21,7 +21,7 @@ struct k3_json_pair {
 K3_MUST int k3_json_set(const void *text, size_t len, const char *outer, const char *key,
 			const struct k3_json_pair *pairs, size_t n, struct k3_buf *out,
 			struct k3_err *e);
-/* The same text without that member, if it is there. */
+/* The same text without that member, if it is there; key = NULL: without any of outer. */
 K3_MUST int k3_json_drop(const void *text, size_t len, const char *outer, const char *key,
 			 struct k3_buf *out, struct k3_err *e);
 

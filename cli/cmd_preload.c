@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/password.h"
 #include "cli/progress.h"
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
@@ -19,7 +20,7 @@ struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
 	const char *config_file, *output, *jobs, *chunk_size, *retries, *timeout;
 	const char *mode, *address;
-	bool plain_http, pin, no_sync, quiet, verbose;
+	bool plain_http, password_stdin, pin, no_sync, quiet, verbose;
 	struct words lists;
 };
 
@@ -335,14 +336,27 @@ static const char *choose_address(const struct settings *s, const struct imp_con
 	return s->address ? s->address : env && *env ? env : config->address;
 }
 
-static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+/* What reads standard input already, or NULL. */
+static const char *stdin_reader(const struct settings *s)
 {
+	for (size_t i = 0; i < s->lists.n; i++)
+		if (!strcmp(s->lists.items[i], "-"))
+			return "-f -";
+	return NULL;
+}
+
+static int prepare(struct settings *s, const struct words *args, const struct cli *c)
+{
+	PASSWORD_AUTO char *creds = NULL;
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct pl_opts o;
 	struct k3_err e;
 	size_t index;
 
+	if (password_complete(s->creds, s->password_stdin, stdin_reader(s), c->cancel, &creds, &e))
+		return cli_error(&e);
+	s->creds = creds;
 	if (choose_options(s, c, &o, &e))
 		return cli_error(&e);
 	for (size_t i = 0; i < args->n; i++)
@@ -408,8 +422,12 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  &s.pin },
 		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
 		  &s.plain_http },
-		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
+		{ "creds", 0, OPT_STR, "USER[:PASSWORD]",
+		  "credentials for every registry; without a password\non a terminal, that is "
+		  "asked for",
 		  &s.creds },
+		{ "password-stdin", 0, OPT_FLAG, NULL,
+		  "read the password for --creds USER from standard\ninput", &s.password_stdin },
 		{ "authfile", 0, OPT_STR, "FILE",
 		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
 		  &s.auth_file },

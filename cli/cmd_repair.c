@@ -5,13 +5,14 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
+#include "cli/password.h"
 
 #define JSON_MAX (256u << 20)
 #define RETRIES_MAX 100u
 
 struct settings {
 	const char *root, *ns, *platform, *creds, *auth_file, *ca_file, *output, *jobs, *retries;
-	bool plain_http, no_sync, quiet;
+	bool plain_http, password_stdin, no_sync, quiet;
 };
 
 static const char about[] =
@@ -161,10 +162,14 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 static int prepare(struct settings *s, const struct words *refs, const struct cli *c)
 {
 	K3_AUTO_FREE char *root = s->root ? k3_xstrdup(s->root) : imp_default_root();
+	PASSWORD_AUTO char *creds = NULL;
 	struct pl_opts o;
 	struct k3_err e;
 
 	s->root = root;
+	if (password_complete(s->creds, s->password_stdin, NULL, c->cancel, &creds, &e))
+		return cli_error(&e);
+	s->creds = creds;
 	if (choose_options(s, &o, &e))
 		return cli_error(&e);
 	if (refs->n)
@@ -192,8 +197,12 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		  &s.platform },
 		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
 		  &s.plain_http },
-		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
+		{ "creds", 0, OPT_STR, "USER[:PASSWORD]",
+		  "credentials for every registry; without a password\non a terminal, that is "
+		  "asked for",
 		  &s.creds },
+		{ "password-stdin", 0, OPT_FLAG, NULL,
+		  "read the password for --creds USER from standard\ninput", &s.password_stdin },
 		{ "authfile", 0, OPT_STR, "FILE",
 		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
 		  &s.auth_file },

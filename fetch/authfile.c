@@ -172,6 +172,13 @@ static int find_helper(const struct k3_json *root, const char *host, const char 
 	return 0;
 }
 
+static int parse(const void *json, size_t n, struct k3_json_doc **doc, struct k3_err *e)
+{
+	if (k3_json_parse(json, n, doc, e))
+		return -1;
+	return k3_json_is_obj(k3_json_root(*doc)) ? 0 : k3_fail(e, K3_FORMAT, "not a JSON object");
+}
+
 int authfile_parse(const void *json, size_t n, const char *host, const char *repo,
 		   struct authfile_entry *out, struct k3_err *e)
 {
@@ -179,16 +186,21 @@ int authfile_parse(const void *json, size_t n, const char *host, const char *rep
 	struct search s = { .host = host, .repo = repo };
 
 	*out = (struct authfile_entry){ 0 };
-	if (k3_json_parse(json, n, &doc, e))
+	if (parse(json, n, &doc, e) || find_helper(k3_json_root(doc), host, repo, out, e))
 		return -1;
-	const struct k3_json *root = k3_json_root(doc);
-
-	if (!k3_json_is_obj(root))
-		return k3_fail(e, K3_FORMAT, "not a JSON object");
-	if (find_helper(root, host, repo, out, e))
-		return -1;
-	k3_json_each(k3_json_get(root, "auths"), try_key, &s);
+	k3_json_each(k3_json_get(k3_json_root(doc), "auths"), try_key, &s);
 	return s.best ? read_entry(s.best, &out->own, e) : 0;
+}
+
+int authfile_parse_helper(const void *json, size_t n, const char *host, struct authfile_entry *out,
+			  struct k3_err *e)
+{
+	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
+
+	*out = (struct authfile_entry){ 0 };
+	if (parse(json, n, &doc, e))
+		return -1;
+	return find_helper(k3_json_root(doc), host, "", out, e);
 }
 
 /* ---- where they are ------------------------------------------------------------------- */

@@ -26,6 +26,10 @@ void authfile_entry_release(struct authfile_entry *x); /* wipes the secrets */
 K3_MUST int authfile_parse(const void *json, size_t n, const char *host, const char *repo,
 			   struct authfile_entry *out, struct k3_err *e);
 
+/* Only which helper it names for the registry: the entries may be malformed. */
+K3_MUST int authfile_parse_helper(const void *json, size_t n, const char *host,
+				  struct authfile_entry *out, struct k3_err *e);
+
 /* Is this a key for the whole registry, in any of the ways to write it? */
 bool authfile_key_is(const char *key, const char *host);
 /* The key that docker writes, and what it tells its helpers. */

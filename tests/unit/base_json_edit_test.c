@@ -62,6 +62,8 @@ TEST(on_one_line)
 	drop("{\"auths\":{\"a\":{}, \"b\":{}, \"c\":{}}}", "c", "{\"auths\":{\"a\":{}, \"b\":{}}}");
 	drop("{\"auths\":{\"a\":7}}", "a", "{\"auths\":{}}");
 	drop("{\"auths\":null}", "a", "{\"auths\":null}");
+	drop("{\"auths\":{\"a\":{}, \"b\":{}},\"x\":1}", NULL, "{\"auths\":{},\"x\":1}");
+	drop("{\"auths\":null}", NULL, "{\"auths\":null}");
 }
 
 TEST(what_is_not_ours_stays)
