@@ -131,10 +131,15 @@ static void token_answer_wipe(struct token_answer *a)
 
 #define AUTO_TOKEN_ANSWER __attribute__((cleanup(token_answer_wipe)))
 
-/* The scopes of the challenge, or the one we need when it has none; space-separated. */
+/*
+ * The scopes of the challenge, or the one we need when it has none; space-separated.  A login
+ * needs none: it has no repository.
+ */
 static char *scope_text(const struct oci_ref *r, const struct challenge *c)
 {
-	return c->scope[0] ? k3_xstrdup(c->scope) : k3_xasprintf("repository:%s:pull", r->repo);
+	if (c->scope[0] || !r->repo[0])
+		return k3_xstrdup(c->scope);
+	return k3_xasprintf("repository:%s:pull", r->repo);
 }
 
 static int token_url(const struct oci_ref *r, const struct challenge *c,

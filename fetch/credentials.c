@@ -73,6 +73,12 @@ struct lookup {
 	const char *host, *repo;
 };
 
+unsigned credentials_limit_ms(const struct fetch_opts *o)
+{
+	/* 0 = the default; fetch_new has filled both in */
+	return o->stall_ms ? o->stall_ms : o->timeout_ms / FETCH_STALLS;
+}
+
 /* What it has goes to *out, with its source; a failure of it, too, when it may be left at that. */
 static int ask_helper(const struct lookup *l, const struct authfile_entry *x, const char *path,
 		      bool named, struct credential *out, struct k3_err *e)
@@ -80,7 +86,7 @@ static int ask_helper(const struct lookup *l, const struct authfile_entry *x, co
 	const struct keychain_item item = {
 		.helper = x->helper,
 		.server = x->server,
-		.limit_ms = l->o->stall_ms,
+		.limit_ms = credentials_limit_ms(l->o),
 		.cancel = l->o->cancel,
 	};
 

@@ -29,6 +29,8 @@ struct credential {
  */
 K3_MUST int credentials_find(const struct fetch_opts *o, struct keychain *known, const char *host,
 			     const char *repo, struct credential *out, struct k3_err *e);
+/* How long a helper may take: as long as a registry that says nothing. */
+unsigned credentials_limit_ms(const struct fetch_opts *o);
 void credential_release(struct credential *c); /* wipes the secrets */
 void credential_wipe(char **secret);           /* wipes and frees one */
 

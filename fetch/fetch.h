@@ -193,7 +193,7 @@ struct fetch_login {
 void fetch_login_release(struct fetch_login *l);
 
 /*
- * The three calls take auth_file, stall_ms and cancel of *o and no session.  Whose credentials
+ * The three calls take auth_file, timeout_ms and cancel of *o and no session.  Whose credentials
  * would be used?  K3_AUTH when there are none.
  */
 K3_MUST int fetch_login_find(const struct fetch_opts *o, const char *host, struct fetch_login *out,

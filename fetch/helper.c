@@ -234,12 +234,9 @@ static int attend(const struct helper_call *h, pid_t pid, int from, struct k3_bu
 			return 0;
 		if (k3_cancel_check(h->cancel, e))
 			return -1;
-		if (k3_now_ms() >= end) {
-			k3_fail(e, K3_AUTH, "it did not end within %u.%u s", limit / 1000,
-				limit % 1000 / 100);
-			return k3_hint(e, "try it by hand: echo SERVER | " HELPER_PREFIX "%s %s",
-				       h->name, h->verb);
-		}
+		if (k3_now_ms() >= end)
+			return k3_fail(e, K3_AUTH, "it did not end within %u.%u s", limit / 1000,
+				       limit % 1000 / 100);
 		struct pollfd p = { .fd = more ? from : -1, .events = POLLIN };
 
 		poll(&p, 1, more ? SLICE_MS : nap);
@@ -278,7 +275,9 @@ int helper_run(const struct helper_call *h, struct k3_buf *out, int *status, str
 		return k3_fail(e, K3_AUTH, "\"%.64s\" is no name of a credential helper", h->name);
 	if (!run(h, out, status, e))
 		return 0;
-	bool told = k3_cancelled(h->cancel) || strstr(e->msg, HELPER_PREFIX);
-
-	return told ? -1 : k3_wrap(e, HELPER_PREFIX "%s %s", h->name, h->verb);
+	if (k3_cancelled(h->cancel))
+		return -1;
+	k3_hint(e, "try it by hand: echo SERVER | " HELPER_PREFIX "%s %s", h->name, h->verb);
+	return strstr(e->msg, HELPER_PREFIX) ? -1
+					     : k3_wrap(e, HELPER_PREFIX "%s %s", h->name, h->verb);
 }

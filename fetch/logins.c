@@ -190,7 +190,7 @@ static struct keychain_item item_of(const struct fetch_opts *o, const struct aut
 {
 	return (struct keychain_item){ .helper = x->helper,
 				       .server = x->server,
-				       .limit_ms = o->stall_ms,
+				       .limit_ms = credentials_limit_ms(o),
 				       .cancel = o->cancel };
 }
 
