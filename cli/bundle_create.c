@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "cli/bundle.h"
 #include "cli/progress.h"
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 #include "cli/wanted.h"
 #include "pipeline/pipeline.h"
 
@@ -23,7 +23,7 @@ struct settings {
 	const char *file, *format, *name, *platform, *jobs, *chunk_size;
 	bool quiet, verbose;
 	struct words lists, manifests;
-	struct registry_opts registry;
+	struct registry_flags registry;
 };
 
 /* Where it is made: beside the file, or for standard output in $TMPDIR. */
@@ -55,7 +55,7 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		return -1;
 	if (o->chunk_size && o->chunk_size < PL_CHUNK_MIN)
 		return k3_fail(e, K3_USAGE, "--chunk-size %s is too small", s->chunk_size);
-	if (registry_opts_choose(&s->registry, &o->fetch, e))
+	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	if (s->platform)
 		return oci_platform_parse(s->platform, &o->platform, e);
@@ -232,7 +232,7 @@ static int create(const struct settings *s, const struct pl_opts *opts, const st
 	return report(s, w, res, &digest, p.to_stdout);
 }
 
-static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
 	struct sources_opts archives = { .name = s->name,
 					 .limits = unpack_limits_default,
@@ -249,7 +249,8 @@ static int prepare(const struct settings *s, const struct words *args, const str
 		k3_hint(&e, "-o FILE, or -o - for standard output");
 		return cli_error(&e);
 	}
-	if (choose_options(s, &o, &e))
+	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
+	    choose_options(s, &o, &e))
 		return cli_error(&e);
 	archives.spool_dir = spool_dir = sources_spool_dir(s->file);
 	archives.platform = o.platform;
@@ -294,7 +295,7 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 	int status;
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
-	registry_opts_rows(&s.registry, registry);
+	registry_flags_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -306,5 +307,6 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 	words_release(&args);
 	words_release(&s.lists);
 	words_release(&s.manifests);
+	registry_flags_release(&s.registry);
 	return status;
 }

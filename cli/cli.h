@@ -34,6 +34,8 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_logout(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

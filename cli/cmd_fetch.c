@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 #include "cli/results.h"
 #include "cli/wanted.h"
 #include "pipeline/pipeline.h"
@@ -17,7 +17,7 @@ struct settings {
 	const char *to, *name, *platform, *connections, *output;
 	bool all_platforms, quiet, verbose;
 	struct words lists, manifests;
-	struct registry_opts registry;
+	struct registry_flags registry;
 };
 
 static const char about[] =
@@ -67,7 +67,7 @@ static int choose_options(const struct settings *s, struct pl_save_opts *o, stru
 	if (s->connections &&
 	    cli_parse_count("connections", s->connections, 1, PL_TRANSFERS_MAX, &o->connections, e))
 		return -1;
-	if (registry_opts_choose(&s->registry, &o->fetch, e))
+	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	oci_platform_host(&o->platform);
 	return s->platform ? oci_platform_parse(s->platform, &o->platform, e) : 0;
@@ -179,7 +179,7 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, w->n));
 }
 
-static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
 	struct sources_opts archives = { .name = s->name,
 					 .limits = unpack_limits_default,
@@ -191,7 +191,9 @@ static int prepare(const struct settings *s, const struct words *args, const str
 	struct pl_save_opts o = { 0 };
 	struct k3_err e;
 
-	if (choose_target(s, &o, &path, &e) || choose_options(s, &o, &e))
+	if (choose_target(s, &o, &path, &e) ||
+	    registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
+	    choose_options(s, &o, &e))
 		return cli_error(&e);
 	archives.spool_dir = spool_dir = sources_spool_dir(path);
 	archives.platform = o.platform;
@@ -243,7 +245,7 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 	int status;
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
-	registry_opts_rows(&s.registry, registry);
+	registry_flags_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -255,5 +257,6 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 	words_release(&args);
 	words_release(&s.lists);
 	words_release(&s.manifests);
+	registry_flags_release(&s.registry);
 	return status;
 }

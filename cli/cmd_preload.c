@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 #include "cli/results.h"
 #include "cli/store.h"
 #include "cli/wanted.h"
@@ -19,7 +19,7 @@ struct settings {
 	const char *chunk_size, *mode, *address, *name;
 	bool pin, no_sync, quiet, verbose;
 	struct words lists, manifests;
-	struct registry_opts registry;
+	struct registry_flags registry;
 };
 
 static const char about[] =
@@ -88,7 +88,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		return -1;
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (choose_numbers(s, o, e) || registry_opts_choose(&s->registry, &o->fetch, e))
+	if (choose_numbers(s, o, e) || registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
@@ -143,7 +143,7 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, asked));
 }
 
-static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
 	K3_AUTO_FREE char *spool_dir = sources_spool_dir(s->root);
 	struct sources_opts archives = { .spool_dir = spool_dir,
@@ -158,7 +158,8 @@ static int prepare(const struct settings *s, const struct words *args, const str
 	struct pl_opts o;
 	struct k3_err e;
 
-	if (choose_options(s, c, &o, &e))
+	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
+	    choose_options(s, c, &o, &e))
 		return cli_error(&e);
 	if (!args->n && !s->lists.n && !s->manifests.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");
@@ -246,7 +247,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	int status = 0;
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
-	registry_opts_rows(&s.registry, registry);
+	registry_flags_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -261,5 +262,6 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	words_release(&args);
 	words_release(&s.lists);
 	words_release(&s.manifests);
+	registry_flags_release(&s.registry);
 	return status;
 }

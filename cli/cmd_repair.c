@@ -5,14 +5,14 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 
 #define JSON_MAX (256u << 20)
 
 struct settings {
 	const char *root, *ns, *platform, *output, *jobs;
 	bool no_sync, quiet;
-	struct registry_opts registry;
+	struct registry_flags registry;
 };
 
 static const char about[] =
@@ -141,7 +141,7 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
 		return -1;
-	if (registry_opts_choose(&s->registry, &o->fetch, e))
+	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	oci_platform_host(&o->platform);
 	return s->platform ? oci_platform_parse(s->platform, &o->platform, e) : 0;
@@ -154,7 +154,7 @@ static int prepare(struct settings *s, const struct words *refs, const struct cl
 	struct k3_err e;
 
 	s->root = root;
-	if (choose_options(s, &o, &e))
+	if (registry_flags_complete(&s->registry, NULL, c->cancel, &e) || choose_options(s, &o, &e))
 		return cli_error(&e);
 	if (refs->n)
 		return repair(s, &o, refs, c);
@@ -192,7 +192,7 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 	};
 	int status;
 
-	registry_opts_rows(&s.registry, registry);
+	registry_flags_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -202,5 +202,6 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		status = prepare(&s, &args, c);
 	}
 	words_release(&args);
+	registry_flags_release(&s.registry);
 	return status;
 }

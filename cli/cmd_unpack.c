@@ -5,8 +5,9 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 #include "cli/sources.h"
+#include "cli/wanted.h"
 #include "pipeline/pipeline.h"
 
 #define JSON_MAX (64u << 10)
@@ -16,7 +17,7 @@
 struct settings {
 	const char *platform, *output;
 	bool quiet, verbose;
-	struct registry_opts registry;
+	struct registry_flags registry;
 	uint64_t losses; /* told so far */
 };
 
@@ -125,7 +126,7 @@ static int choose_options(struct settings *s, const struct words *args, struct p
 	};
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (registry_opts_choose(&s->registry, &o->fetch, e))
+	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	oci_platform_host(&o->platform);
 	if (s->platform && oci_platform_parse(s->platform, &o->platform, e))
@@ -145,7 +146,11 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 	struct k3_err e;
 	uint64_t start = k3_now_ms();
 
-	if (choose_options(s, args, &o, &e))
+	const struct words none = { 0 };
+	const struct wanted_from from = { .refs = args, .lists = &none, .manifests = &none };
+
+	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
+	    choose_options(s, args, &o, &e))
 		return cli_error(&e);
 	const char *word = args->items[0], *dir = args->items[1];
 	K3_AUTO_FREE char *spool_dir = sources_spool_dir(dir);
@@ -188,7 +193,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 	};
 	int status;
 
-	registry_opts_rows(&s.registry, registry);
+	registry_flags_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -198,5 +203,6 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 		status = unpack(&s, &args, c);
 	}
 	words_release(&args);
+	registry_flags_release(&s.registry);
 	return status;
 }

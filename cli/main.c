@@ -23,6 +23,9 @@ static const struct command commands[] = {
 	  cmd_unpack },
 	{ "bundle", NULL, "create|apply|inspect ...",
 	  "Images as one file: make it, put its images into a containerd root", cmd_bundle },
+	{ "login", NULL, "[OPTIONS] REGISTRY", "Check credentials and store them, as docker does",
+	  cmd_login },
+	{ "logout", NULL, "[OPTIONS] REGISTRY | --all", "Remove stored credentials", cmd_logout },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
@@ -130,6 +133,8 @@ static void catch_signals(struct k3_cancel *c)
 			sigaction(asked[i], &handle, NULL);
 	}
 	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	/* Who started us may have ignored it; then nobody could wait for a credential helper. */
+	sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 }
 
 int main(int argc, char **argv)

@@ -319,16 +319,25 @@ static size_t count_stdin(const struct words *w)
 }
 
 /* Whether an archive comes from there: "oci-archive:-", "docker-archive:-:REF". */
-static size_t archive_stdin(const struct words *w)
+static bool archive_stdin(const struct words *w)
 {
 	for (size_t i = 0; i < w->n; i++) {
 		const char *path = strchr(w->items[i], ':');
 
 		if (sources_is_archive(w->items[i]) && path[1] == '-' &&
 		    (!path[2] || path[2] == ':'))
-			return 1;
+			return true;
 	}
-	return 0;
+	return false;
+}
+
+const char *wanted_stdin(const struct wanted_from *from)
+{
+	if (count_stdin(from->lists))
+		return "-f -";
+	if (count_stdin(from->manifests))
+		return "--from-manifest -";
+	return archive_stdin(from->refs) ? "an archive (-)" : NULL;
 }
 
 int wanted_gather(struct wanted *w, const struct wanted_from *from, struct k3_err *e)

@@ -27,6 +27,9 @@ struct wanted_from {
 #define WANTED_ROWS 3 /* with the one that ends them */
 void wanted_opts(struct words *lists, struct words *manifests, struct opt rows[WANTED_ROWS]);
 
+/* The first of them that reads standard input, or NULL. */
+const char *wanted_stdin(const struct wanted_from *from);
+
 void wanted_release(struct wanted *w);
 /* Adds a reference unless it is there; *index is its place.  K3_USAGE as oci_ref_parse. */
 K3_MUST int wanted_add(struct wanted *w, const char *text, size_t *index, struct k3_err *e);

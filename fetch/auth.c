@@ -131,10 +131,15 @@ static void token_answer_wipe(struct token_answer *a)
 
 #define AUTO_TOKEN_ANSWER __attribute__((cleanup(token_answer_wipe)))
 
-/* The scopes of the challenge, or the one we need when it has none; space-separated. */
+/*
+ * The scopes of the challenge, or the one we need when it has none; space-separated.  A login
+ * needs none: it has no repository.
+ */
 static char *scope_text(const struct oci_ref *r, const struct challenge *c)
 {
-	return c->scope[0] ? k3_xstrdup(c->scope) : k3_xasprintf("repository:%s:pull", r->repo);
+	if (c->scope[0] || !r->repo[0])
+		return k3_xstrdup(c->scope);
+	return k3_xasprintf("repository:%s:pull", r->repo);
 }
 
 static int token_url(const struct oci_ref *r, const struct challenge *c,
@@ -250,8 +255,10 @@ static int answer_basic(struct fetch_session *s, const struct oci_ref *r, const 
 {
 	AUTH_AUTO char *value = NULL;
 
-	if (!who->user)
-		return k3_fail(e, K3_AUTH, "%s wants credentials and there are none", origin);
+	if (!who->user || (who->identity && !*who->password))
+		return k3_fail(e, K3_AUTH, "%s wants %s", origin,
+			       who->identity ? "a password, and there is only an identity token"
+					     : "credentials, and there are none");
 	value = credential_basic(who);
 	if (rejected && !strcmp(rejected, value))
 		return k3_fail(e, K3_AUTH, "%s refused the credentials", origin);
@@ -270,7 +277,7 @@ static int choose(struct fetch_session *s, const struct oci_ref *r, const char *
 			       "%s refused access and offers no way to log in that we "
 			       "know",
 			       origin);
-	if (credentials_find(&s->f->o, r->host, r->repo, &who, e))
+	if (credentials_find(&s->f->o, s->f->keychain, r->host, r->repo, &who, e))
 		return -1;
 	if (c->bearer)
 		return answer_bearer(s, r, origin, c, &who, out, e);
@@ -293,7 +300,7 @@ void auth_hint(const struct fetch *f, const struct oci_ref *r, struct k3_err *e)
 	struct credential who __attribute__((cleanup(credential_release))) = { 0 };
 	struct k3_err ignored;
 
-	if (credentials_find(&f->o, r->host, r->repo, &who, &ignored))
+	if (credentials_find(&f->o, f->keychain, r->host, r->repo, &who, &ignored))
 		return;
 	if (who.source)
 		k3_hint(e,
@@ -304,6 +311,6 @@ void auth_hint(const struct fetch *f, const struct oci_ref *r, struct k3_err *e)
 	else
 		k3_hint(e,
 			"it does not exist or needs credentials: k3simg preload --creds "
-			"USER:PASSWORD, or docker login %s",
+			"USER:PASSWORD, or k3simg login %s",
 			r->host);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who we are at a registry: --creds, auth files of containers and docker.  Files are read
- * when a registry asks, never kept: no state, any thread.
+ * Who we are at a registry: --creds, auth files of containers and docker, the credential
+ * helpers that these name.  Files are read when a registry asks, never kept: any thread.
  */
 #ifndef K3_FETCH_CREDENTIALS_H
 #define K3_FETCH_CREDENTIALS_H
 
 #include "fetch/fetch.h"
+
+struct keychain;
 
 struct credential {
 	char *user, *password; /* both or none */
@@ -18,21 +20,22 @@ struct credential {
 
 /*
  * Looks in the order --creds, --authfile, REGISTRY_AUTH_FILE, the containers auth.json,
- * docker's config.json.  Success with source = NULL when nothing fits.  K3_USAGE when a
- * file named by the user is missing, K3_FORMAT when it does not parse; a broken default
- * file is only noted.
+ * docker's config.json; in a file, at its helper for the registry (credHelpers, else credsStore),
+ * then at "auths".  Success with source = NULL when nothing fits.
+ * K3_USAGE when a file named by the user is missing, K3_FORMAT when it does not parse, and the
+ * errors of keychain_get, with file and entry in front.  A broken default file is only noted, and
+ * so is a credsStore of it that does not work: it is for every registry, also for those that ask
+ * for no credentials.  known: answers of helpers, or NULL.
  */
-K3_MUST int credentials_find(const struct fetch_opts *o, const char *host, const char *repo,
-			     struct credential *out, struct k3_err *e);
+K3_MUST int credentials_find(const struct fetch_opts *o, struct keychain *known, const char *host,
+			     const char *repo, struct credential *out, struct k3_err *e);
+/* How long a helper may take: as long as a registry that says nothing. */
+unsigned credentials_limit_ms(const struct fetch_opts *o);
 void credential_release(struct credential *c); /* wipes the secrets */
+void credential_wipe(char **secret);           /* wipes and frees one */
 
-/*
- * Looks into one auth file's text.  Sets user and password, or identity, or note, or
- * nothing.  The most specific key wins (host/ns/repo before host).  K3_FORMAT.
- */
-K3_MUST int credentials_parse(const void *json, size_t n, const char *host, const char *repo,
-			      struct credential *out, struct k3_err *e);
-
+/* "user:password" taken apart; without a colon the password is empty. */
+void credential_split(const char *pair, struct credential *out);
 /* "Basic <base64>".  Caller wipes and frees. */
 char *credential_basic(const struct credential *c);
 /* 0, or K3_USAGE when "user[:password]" has no user or control characters. */

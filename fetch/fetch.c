@@ -12,6 +12,7 @@
 #include "fetch/auth.h"
 #include "fetch/credentials.h"
 #include "fetch/hosts.h"
+#include "fetch/keychain.h"
 #include "fetch/session.h"
 
 #define CA_MAX (8u << 20)
@@ -47,6 +48,7 @@ int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e)
 	set_default(&f->o.backoff_max_ms, FETCH_BACKOFF_MAX_MS);
 	f->ca = K3_BUF(CA_MAX);
 	f->monitor = k3_monitor_new();
+	f->keychain = keychain_new();
 	*out = f;
 	return 0;
 }
@@ -68,6 +70,7 @@ void fetch_free(struct fetch *f)
 		free(t);
 	}
 	hosts_free(f);
+	keychain_free(f->keychain);
 	if (f->o.creds)
 		explicit_bzero((void *)(uintptr_t)f->o.creds, strlen(f->o.creds));
 	free_const(f->o.creds);

@@ -167,4 +167,50 @@ K3_MUST int fetch_blob_part(struct fetch_session *s, const struct oci_ref *r,
 			    const struct oci_desc *d, struct fetch_part *p, fetch_data_fn *fn,
 			    void *arg, struct k3_err *e);
 
+/* ---- logins ------------------------------------------------------------------------- */
+
+/*
+ * The registry as references call it: "HOST[:PORT]", also with https:// in front; Docker Hub's
+ * names are docker.io.  K3_USAGE.  Caller frees.
+ */
+K3_MUST int fetch_login_host(const char *text, char **host, struct k3_err *e);
+
+/*
+ * Asks https://HOST/v2/ with the options of the session, and answers its challenge: with
+ * fetch_opts.creds, or as a pull would.  *asked: it did want credentials; else nothing is proved.
+ * K3_AUTH when they are refused, K3_PROTO when that is no registry, and as fetch_resolve.
+ */
+K3_MUST int fetch_login_check(struct fetch_session *s, const char *host, bool *asked,
+			      struct k3_err *e);
+
+/* Where credentials are kept.  Caller releases. */
+struct fetch_login {
+	char *file;   /* the auth file; of fetch_login_find the source in words */
+	char *helper; /* the program that keeps the secret, or NULL: it lies in the file */
+	char *other;  /* what a pull finds instead, or still: another file comes first */
+	char *user;
+};
+void fetch_login_release(struct fetch_login *l);
+
+/*
+ * The three calls take auth_file, timeout_ms and cancel of *o and no session.  Whose credentials
+ * would be used?  K3_AUTH when there are none.
+ */
+K3_MUST int fetch_login_find(const struct fetch_opts *o, const char *host, struct fetch_login *out,
+			     struct k3_err *e);
+/*
+ * Stores them as docker does: in auth_file, else the file that REGISTRY_AUTH_FILE names, else
+ * docker's config.json; through the credential helper that the file names for the registry, else
+ * in the file, by base64.  Everything else in it stays as it is; the file is replaced, with
+ * mode 0600.  K3_FORMAT when it is none, K3_AUTH for the helper, K3_BUSY, K3_IO.
+ */
+K3_MUST int fetch_login_store(const struct fetch_opts *o, const char *host, const char *user,
+			      const char *password, struct fetch_login *out, struct k3_err *e);
+/*
+ * Removes them from the same file and its helper; host = NULL: all that the file has.
+ * *erased: entries; 0 is no error.
+ */
+K3_MUST int fetch_login_erase(const struct fetch_opts *o, const char *host, struct fetch_login *out,
+			      size_t *erased, struct k3_err *e);
+
 #endif

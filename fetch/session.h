@@ -19,7 +19,8 @@ struct auth_token {
 	uint64_t until_ms; /* monotonic; 0 = for ever */
 };
 
-struct host; /* fetch/hosts.c */
+struct host;     /* fetch/hosts.c */
+struct keychain; /* fetch/keychain.c */
 
 struct fetch {
 	struct fetch_opts o; /* strings are ours, zeros replaced by the defaults */
@@ -31,6 +32,7 @@ struct fetch {
 	bool started;               /* libcurl is */
 	struct auth_token *tokens;  /* kept until the end */
 	struct host *hosts;
+	struct keychain *keychain; /* has a monitor of its own */
 };
 
 struct fetch_session {

@@ -7,19 +7,21 @@ free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# registry_start [-n NAME] [-s DIR] [-r] [-a] [-t]: start a registry and set $REGISTRY
+# registry_start [-n NAME] [-s DIR] [-r] [-a] [-k] [-t]: start a registry and set $REGISTRY
 # to its host:port.  It serves the test images (read-only) unless -s names a
 # directory of its own (-r: read-only as well).  -a asks for user "tester", password "secret"; -t speaks
-# TLS with a certificate of the CA in $T/NAME/ca.pem.  NAME (default: registry)
+# TLS with a certificate of the CA in $T/NAME/ca.pem; -k sends who comes to the
+# token service of tokens_start.  NAME (default: registry)
 # is for registry_stop; the log is $T/NAME/log.
 registry_start() {
-    local OPTIND opt name=registry storage="" readonly="" auth="" tls="" dir i port
-    while getopts n:s:rat opt; do
+    local OPTIND opt name=registry storage="" readonly="" auth="" tokens="" tls="" dir i port
+    while getopts n:s:rakt opt; do
         case $opt in
         n) name=$OPTARG ;;
         s) storage=$OPTARG ;;
         r) readonly=1 ;;
         a) auth=1 ;;
+        k) tokens=1 ;;
         t) tls=1 ;;
         *) return 2 ;;
         esac
@@ -50,6 +52,8 @@ PY
             printf 'http:\n  addr: 127.0.0.1:%s\n' "$port"
             [ -z "$tls" ] || printf '  tls:\n    certificate: %s\n    key: %s\n' "$dir/server.pem" "$dir/server.key"
             [ -z "$auth" ] || printf 'auth:\n  htpasswd:\n    realm: test\n    path: %s\n' "$dir/htpasswd"
+            [ -z "$tokens" ] || printf 'auth:\n  token:\n    realm: http://127.0.0.1:%s/token\n    service: %s\n    issuer: %s\n    rootcertbundle: %s\n' \
+                "$(cat "$T/tokens/port")" k3simg-test k3simg-test "$T/tokens/root.pem"
         } >"$dir/config.yml"
         (exec env -i PATH="$PATH" OTEL_TRACES_EXPORTER=none docker-registry serve "$dir/config.yml" \
             >>"$dir/log" 2>&1 </dev/null) &
@@ -89,6 +93,19 @@ _registry_certificates() {
         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
             -extfile ext -out server.pem
     ) >"$1/openssl.log" 2>&1 || die "openssl could not make certificates"
+}
+
+# tokens_start: a token service for registries (tokens.py); its log is $T/tokens/log.
+tokens_start() {
+    local i
+    mkdir "$T/tokens"
+    "$PYTHON" "$LIB/tokens.py" "$T/tokens/port" "$T/tokens/log" "$T/tokens" >"$T/tokens/err" 2>&1 &
+    at_exit kill $!
+    for ((i = 0; i < 200; i++)); do
+        [ ! -s "$T/tokens/port" ] || return 0
+        sleep 0.05
+    done
+    die "the token service does not start: $(cat "$T/tokens/err")"
 }
 
 # registry_stop [NAME]

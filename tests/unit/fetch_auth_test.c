@@ -166,7 +166,7 @@ TEST(fresh_token_refused_is_the_end)
 	EQ_INT(fetch(&p.c), -1);
 	EQ_INT(err.code, K3_AUTH);
 	CHECK(!strstr(err.msg, "sekrit"));
-	HAS_STR(err.hint, "docker login");
+	HAS_STR(err.hint, "k3simg login");
 	EQ_INT(p.c.retries, 0);
 	finish(&p);
 }
@@ -287,9 +287,8 @@ static void no_credentials(const char *auth_file, const char *reply, const char 
 
 TEST(hints_without_credentials)
 {
-	no_credentials("{}", BASIC, "docker login");
-	no_credentials("{}", "HTTP/1.1 401 No\r\n", "docker login");
-	no_credentials("{\"credsStore\":\"desktop\"}", BASIC, "credential helper");
+	no_credentials("{}", BASIC, "k3simg login");
+	no_credentials("{}", "HTTP/1.1 401 No\r\n", "k3simg login");
 }
 
 TEST(second_session_shares_the_token)

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/registry_opts.h"
+#include "cli/registry_flags.h"
 
 #include "cli/cli.h"
+#include "cli/password.h"
 
 #define RETRIES_MAX 100u
 #define TIMEOUT_MIN_MS 1000u
 #define TIMEOUT_MAX_MS 86400000u
 
-void registry_opts_rows(struct registry_opts *r, struct opt rows[REGISTRY_ROWS])
+void registry_flags_rows(struct registry_flags *r, struct opt rows[REGISTRY_ROWS])
 {
 	const struct opt all[REGISTRY_ROWS] = {
 		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
 		  &r->plain_http },
-		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
+		{ "creds", 0, OPT_STR, "USER[:PASSWORD]",
+		  "credentials for every registry; without a password\non a terminal, that is "
+		  "asked for",
 		  &r->creds },
+		{ "password-stdin", 0, OPT_FLAG, NULL,
+		  "read the password for --creds USER from standard\ninput", &r->password_stdin },
 		{ "authfile", 0, OPT_STR, "FILE",
 		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
 		  &r->auth_file },
@@ -34,7 +39,21 @@ void registry_opts_rows(struct registry_opts *r, struct opt rows[REGISTRY_ROWS])
 		rows[i] = all[i];
 }
 
-int registry_opts_choose(const struct registry_opts *r, struct fetch_opts *out, struct k3_err *e)
+int registry_flags_complete(struct registry_flags *r, const char *stdin_taken, struct k3_cancel *c,
+			    struct k3_err *e)
+{
+	if (password_complete(r->creds, r->password_stdin, stdin_taken, c, &r->complete, e))
+		return -1;
+	r->creds = r->complete;
+	return 0;
+}
+
+void registry_flags_release(struct registry_flags *r)
+{
+	password_forget(&r->complete);
+}
+
+int registry_flags_choose(const struct registry_flags *r, struct fetch_opts *out, struct k3_err *e)
 {
 	unsigned retries = 0;
 
