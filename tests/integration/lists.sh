@@ -98,7 +98,7 @@ cat >"$T/pods.json" <<JSON
 JSON
 check_eq "--from-manifest: YAML" "$(named yaml --from-manifest "$T/all.yaml")" "exit:1 static:1 zstd:1 "
 check_has "--from-manifest: tells of kinds it does not know" "$(cat "$T/err")" \
-    "warning: $T/all.yaml, line 25: Widget \"w\" is of no kind"
+    "warning: $T/all.yaml, line 25: Widget \"w\" is no kind of Kubernetes itself"
 check_eq "--from-manifest: JSON on standard input, YAML, a list and a name, each image once" \
     "$(named both --from-manifest - --from-manifest "$T/all.yaml" -f "$T/list" "$R/exit:1" <"$T/pods.json")" \
     "docker2:1 exit:1 multi:1 static:1 zstd:1 "
