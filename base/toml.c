@@ -9,7 +9,7 @@
 
 struct k3_toml {
 	enum k3_toml_kind kind;
-	unsigned depth;
+	unsigned depth, line;
 	/*
 	 * How a table came to be decides who may add to it: `defined` by a [header] or by a
 	 * dotted key in section number `section` (0 for headers), `closed` when written inline.
@@ -34,6 +34,8 @@ struct parser {
 	struct k3_toml *root;
 	struct k3_toml *cur; /* table of the last header */
 	unsigned section;    /* number of headers so far, and one */
+	const char *counted; /* up to here, lines have been counted */
+	unsigned line;
 };
 
 /* The parts of a dotted key. */
@@ -46,10 +48,23 @@ static int value(struct parser *p, unsigned depth, struct k3_toml **out);
 
 /* ---- values ---------------------------------------------------------------------------- */
 
-static struct k3_toml *new_value(enum k3_toml_kind kind, unsigned depth)
+/* Where the parser is: it only goes forward, so that each line is counted once. */
+static unsigned line_now(struct parser *p)
+{
+	if (!p->counted) {
+		p->counted = p->lex.start;
+		p->line = 1;
+	}
+	for (; p->counted < p->lex.at; p->counted++)
+		p->line += *p->counted == '\n';
+	return p->line;
+}
+
+static struct k3_toml *new_value(struct parser *p, enum k3_toml_kind kind, unsigned depth)
 {
 	struct k3_toml *v = k3_xcalloc(1, sizeof(*v));
 
+	v->line = line_now(p);
 	v->kind = kind;
 	v->depth = depth;
 	return v;
@@ -111,7 +126,7 @@ static int insert_table(struct parser *p, struct k3_toml *parent, const char *ke
 {
 	if (parent->depth + 1 > K3_TOML_DEPTH_MAX)
 		return k3_toml_too_much(&p->lex, "tables nested too deeply");
-	*out = new_value(K3_TOML_TABLE, parent->depth + 1);
+	*out = new_value(p, K3_TOML_TABLE, parent->depth + 1);
 	return insert(p, parent, key, *out);
 }
 
@@ -277,7 +292,7 @@ static int value(struct parser *p, unsigned depth, struct k3_toml **out)
 
 	if (depth > K3_TOML_DEPTH_MAX)
 		return k3_toml_too_much(&p->lex, "values nested too deeply");
-	v = new_value(K3_TOML_ARRAY, depth);
+	v = new_value(p, K3_TOML_ARRAY, depth);
 	if (*p->lex.at == '[') {
 		if (array(p, v))
 			return -1;
@@ -329,6 +344,7 @@ static int open_table(struct parser *p, struct k3_toml *parent, const char *name
 		return k3_toml_bad(&p->lex, "table defined twice");
 	t->defined = true;
 	t->section = 0;
+	t->line = line_now(p);
 	p->cur = t;
 	return 0;
 }
@@ -340,14 +356,14 @@ static int open_element(struct parser *p, struct k3_toml *parent, const char *na
 	if (parent->depth + 2 > K3_TOML_DEPTH_MAX)
 		return k3_toml_too_much(&p->lex, "tables nested too deeply");
 	if (!a) {
-		a = new_value(K3_TOML_ARRAY, parent->depth + 1);
+		a = new_value(p, K3_TOML_ARRAY, parent->depth + 1);
 		a->of_tables = true;
 		if (insert(p, parent, name, a))
 			return -1;
 	}
 	if (!a->of_tables)
 		return k3_toml_bad(&p->lex, "[[…]] names something that is no array of tables");
-	p->cur = new_value(K3_TOML_TABLE, parent->depth + 2);
+	p->cur = new_value(p, K3_TOML_TABLE, parent->depth + 2);
 	p->cur->defined = true;
 	append(a, p->cur);
 	return 0;
@@ -396,7 +412,8 @@ int k3_toml_parse(const void *text, size_t n, struct k3_toml_doc **out, struct k
 	if (n > K3_TOML_SIZE_MAX)
 		return k3_fail(e, K3_LIMIT, "%zu bytes of TOML: more than %u", n, K3_TOML_SIZE_MAX);
 	copy = k3_xcalloc(n + 1, 1);
-	root = new_value(K3_TOML_TABLE, 0);
+	root = new_value(&p, K3_TOML_TABLE, 0);
+	p.counted = NULL;
 	p.root = p.cur = root;
 	if (k3_toml_clean(&p.lex, text, n, copy) || document(&p))
 		return -1;
@@ -455,6 +472,11 @@ const struct k3_toml *k3_toml_at(const struct k3_toml *v, size_t i)
 const char *k3_toml_key(const struct k3_toml *table, size_t i)
 {
 	return table && table->keys && i < table->n ? table->keys[i] : NULL;
+}
+
+unsigned k3_toml_line(const struct k3_toml *v)
+{
+	return v ? v->line : 0;
 }
 
 const char *k3_toml_str(const struct k3_toml *v)

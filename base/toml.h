@@ -44,6 +44,8 @@ const struct k3_toml *k3_toml_root(const struct k3_toml_doc *doc);
 /* All accessors accept NULL and wrong kinds, so that lookups chain; NULL/false/0 = not that. */
 enum k3_toml_kind k3_toml_kind(const struct k3_toml *v); /* v is not NULL here */
 const struct k3_toml *k3_toml_get(const struct k3_toml *table, const char *key);
+/* Where it begins, a table where its header is; from 1, 0 for NULL. */
+unsigned k3_toml_line(const struct k3_toml *v);
 /* Walks down n keys, none of them split at dots. */
 const struct k3_toml *k3_toml_path(const struct k3_toml *table, const char *const *keys, size_t n);
 size_t k3_toml_len(const struct k3_toml *v); /* elements of an array, keys of a table */

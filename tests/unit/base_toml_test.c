@@ -210,4 +210,28 @@ TEST(byte_order_mark_and_empty)
 	k3_toml_free(doc);
 }
 
+TEST(lines)
+{
+	static const char text[] =
+		"a = 1\n\n[t]\nb = [\n  2,\n  3 ]\n[host.'x']\nc = '''\n\n'''\nd = 4\n"
+		"[host]\ne = 5\n";
+	struct k3_toml_doc *doc = NULL;
+	struct k3_err err;
+
+	OK(k3_toml_parse(text, sizeof(text) - 1, &doc, &err));
+	const struct k3_toml *root = k3_toml_root(doc), *t = k3_toml_get(root, "t");
+	const struct k3_toml *host = k3_toml_get(root, "host"), *x = k3_toml_get(host, "x");
+
+	EQ_INT(k3_toml_line(root), 1);
+	EQ_INT(k3_toml_line(k3_toml_get(root, "a")), 1);
+	EQ_INT(k3_toml_line(t), 3);
+	EQ_INT(k3_toml_line(k3_toml_get(t, "b")), 4);
+	EQ_INT(k3_toml_line(k3_toml_at(k3_toml_get(t, "b"), 1)), 6);
+	EQ_INT(k3_toml_line(x), 7);
+	EQ_INT(k3_toml_line(k3_toml_get(x, "d")), 11);
+	EQ_INT(k3_toml_line(host), 12);
+	EQ_INT(k3_toml_line(NULL), 0);
+	k3_toml_free(doc);
+}
+
 UNIT_MAIN
