@@ -11,10 +11,11 @@
 
 #define REGEX_PATTERN_MAX 4096u /* bytes */
 #define REGEX_REPEAT_MAX 1000u  /* as in Go */
-#define REGEX_PROGRAM_MAX 4000u /* instructions: bounds memory, and time for each byte of a text   \
-				 */
-#define REGEX_DEPTH_MAX 100u    /* groups inside each other */
-#define REGEX_GROUPS_MAX 20u    /* more are matched and not captured */
+#define REGEX_PROGRAM_MAX                                                                          \
+	4000u                /* instructions: bounds memory, and time for each byte of a text      \
+			      */
+#define REGEX_DEPTH_MAX 100u /* groups inside each other */
+#define REGEX_GROUPS_MAX 20u /* more are matched and not captured */
 
 struct regex;
 

@@ -15,8 +15,7 @@
 #define REGISTRY_FILE_MAX (1u << 20) /* bytes of one file: real ones have a few KiB */
 /* Of one registry; fetch/ remembers in 64 bits who sent what. */
 #define REGISTRY_ENDPOINTS_MAX 32u
-#define REGISTRY_LIST_MAX 64u      /* certificates, headers or rewrites of one endpoint */
-#define REGISTRY_WARNINGS_MAX 100u /* kept; a file with more errs all over */
+#define REGISTRY_LIST_MAX 100u /* certificates, headers, rewrites, warnings kept */
 
 /* What an endpoint may be asked for. */
 #define REGISTRY_PULL 1u
