@@ -326,6 +326,13 @@ static void loss(struct progress *p, const struct pl_event *ev)
 	line(p, p->names[ev->image], text);
 }
 
+static void notice(struct progress *p, const char *text)
+{
+	K3_AUTO_FREE char *full = k3_xasprintf("warning: %s", text);
+
+	line(p, "", full);
+}
+
 void progress_event(void *arg, const struct pl_event *ev)
 {
 	struct progress *p = arg;
@@ -347,6 +354,9 @@ void progress_event(void *arg, const struct pl_event *ev)
 	case PL_EV_RETRY:
 		if (!quiet)
 			line(p, "", ev->text);
+		break;
+	case PL_EV_NOTICE:
+		notice(p, ev->text);
 		break;
 	case PL_EV_LOSS:
 		loss(p, ev);

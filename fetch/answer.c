@@ -101,6 +101,11 @@ int answer_fail(struct fetch_session *s, const struct outcome *o, const char *wh
 			       colon, words);
 	k3_fail(e, code, "%s %s with HTTP %u%s%s%s", o->origin,
 		code == K3_AUTH ? "refused access" : "answered", status, later, colon, words);
+	if (status == 407) {
+		e->code = K3_AUTH;
+		k3_hint(e, "a proxy wants credentials: write them into its URL, "
+			   "http_proxy=http://USER:PASSWORD@HOST");
+	}
 	if (status == 429)
 		k3_hint(e,
 			"the registry limits the rate of downloads: wait, or log in with --creds "

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "fetch/answer.h"
 #include "fetch/credentials.h"
+#include "fetch/endpoints.h"
 #include "fetch/exchange.h"
 
 /* What the token specification says when expires_in is missing; also its minimum. */
@@ -267,6 +268,17 @@ static int answer_basic(struct fetch_session *s, const struct oci_ref *r, const 
 	return 0;
 }
 
+/* --creds are for the registries that were asked for: a mirror of them is somebody else. */
+static int find_credentials(const struct fetch_session *s, const struct oci_ref *r,
+			    struct credential *who, struct k3_err *e)
+{
+	struct fetch_opts o = s->f->o;
+
+	if (s->ep && s->ep->conf->mirror)
+		o.creds = NULL;
+	return credentials_find(&o, s->f->keychain, r->host, r->repo, who, e);
+}
+
 static int choose(struct fetch_session *s, const struct oci_ref *r, const char *origin,
 		  const struct challenge *c, const char *rejected, char **out, struct k3_err *e)
 {
@@ -277,7 +289,7 @@ static int choose(struct fetch_session *s, const struct oci_ref *r, const char *
 			       "%s refused access and offers no way to log in that we "
 			       "know",
 			       origin);
-	if (credentials_find(&s->f->o, s->f->keychain, r->host, r->repo, &who, e))
+	if (find_credentials(s, r, &who, e))
 		return -1;
 	if (c->bearer)
 		return answer_bearer(s, r, origin, c, &who, out, e);
@@ -291,16 +303,16 @@ int auth_answer(struct fetch_session *s, const struct oci_ref *r, const char *or
 	if (!choose(s, r, origin, c, rejected, out, e))
 		return 0;
 	if (e->code == K3_AUTH)
-		auth_hint(s->f, r, e);
+		auth_hint(s, r, e);
 	return -1;
 }
 
-void auth_hint(const struct fetch *f, const struct oci_ref *r, struct k3_err *e)
+void auth_hint(const struct fetch_session *s, const struct oci_ref *r, struct k3_err *e)
 {
 	struct credential who __attribute__((cleanup(credential_release))) = { 0 };
 	struct k3_err ignored;
 
-	if (credentials_find(&f->o, f->keychain, r->host, r->repo, &who, &ignored))
+	if (find_credentials(s, r, &who, &ignored))
 		return;
 	if (who.source)
 		k3_hint(e,

@@ -20,7 +20,7 @@ K3_MUST int auth_answer(struct fetch_session *s, const struct oci_ref *r, const 
 			struct k3_err *e);
 
 /* Sets the hint of a K3_AUTH error: whose credentials were tried, or how to give some. */
-void auth_hint(const struct fetch *f, const struct oci_ref *r, struct k3_err *e);
+void auth_hint(const struct fetch_session *s, const struct oci_ref *r, struct k3_err *e);
 
 /* Wipes and frees. */
 void auth_forget(char *value);

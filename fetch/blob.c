@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "fetch/request.h"
-#include "fetch/retry.h"
+#include "fetch/route.h"
 
 /* After so many failures in a row a registry is asked without a range. */
 #define RANGE_FAILURES 3u
@@ -16,6 +16,8 @@
 struct blob {
 	const struct oci_desc *d;
 	struct outcome o; /* of the running or last request */
+	struct route to;  /* whom it asks */
+	uint64_t sources; /* who sent bytes, by id */
 	char text[OCI_DIGEST_TEXT_MAX];
 	struct k3_hash *hash;    /* NULL for a part */
 	struct fetch_part *part; /* NULL for all the rest of the blob */
@@ -192,6 +194,8 @@ static int on_data(void *arg, const void *p, size_t n, struct k3_err *e)
 	}
 	if (b->hash)
 		k3_hash_add(b->hash, p, n);
+	if (b->to.ep->id < ENDPOINTS_TOLD_APART)
+		b->sources |= 1ull << b->to.ep->id;
 	b->got += n;
 	return 0;
 }
@@ -217,8 +221,7 @@ static int count_piece(struct blob *b, struct k3_err *e)
 }
 
 /* One request: 0 = it brought all it promised. */
-static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
-		    const char *path, const char *what, struct k3_err *e)
+static int try_blob(struct blob *b, const char *path, const char *what, struct k3_err *e)
 {
 	uint64_t before = b->got;
 
@@ -235,7 +238,7 @@ static int try_blob(struct fetch_session *s, const struct oci_ref *r, struct blo
 		.arg = b,
 	};
 
-	if (request_try(s, r, &q, &b->o, e)) {
+	if (request_try(&b->to, &q, &b->o, e)) {
 		if (b->fn_failed)
 			return -1;
 		/* a connection that dies behind the last byte has done its work */
@@ -266,13 +269,58 @@ static bool part_refused(const struct blob *b, const struct k3_err *e)
 	       e->code != K3_CANCELLED;
 }
 
-static void count_progress(struct blob *b, struct retry *again)
+static void count_progress(struct blob *b)
 {
 	if (b->got - b->mark < FETCH_PROGRESS_MIN)
 		return;
 	b->mark = b->got;
 	b->pieces = 0;
-	retry_progress(again);
+	retry_progress(&b->to.again);
+}
+
+/*
+ * Bytes that came from an endpoint and are wrong cannot be mended by the next one.  When it only
+ * announced them, they did not come.
+ */
+static bool is_spoilt(const struct blob *b, const struct k3_err *e)
+{
+	return e->code == K3_DIGEST && !e->retry && b->to.ep->id < ENDPOINTS_TOLD_APART &&
+	       (b->sources >> b->to.ep->id & 1);
+}
+
+/* After a failed try: 0 = go on, with whoever b->to is at now. */
+static int after_failure(struct fetch_session *s, struct blob *b, uint64_t first, bool no_range,
+			 struct k3_err *e)
+{
+	bool refused = part_refused(b, e);
+	const struct endpoint *asked = b->to.ep;
+
+	if (b->fn_failed || (b->part && b->part->refused && b->to.all->n == 1) || is_spoilt(b, e))
+		return -1;
+	/* The same one may send the whole; another one knows nothing of that. */
+	int rest;
+
+	if (b->no_range && !no_range)
+		rest = retry_wait(&b->to.again, e);
+	else if (e->code == K3_DIGEST && !e->retry)
+		rest = route_useless(&b->to, e);
+	else
+		rest = route_failed(&b->to, e);
+	if (!rest && b->to.ep != asked) {
+		b->no_range = false;
+		if (b->part)
+			b->part->refused = false;
+		return 0;
+	}
+	/* One answer tells whether ranges are liked at all; its pause has been obeyed. */
+	if (refused && !k3_cancelled(s->f->o.cancel) &&
+	    (rest || (b->part->whole_too && b->got == first)))
+		b->part->refused = true;
+	if (rest || (b->part && b->part->refused))
+		return -1;
+	if (b->asked && !b->part && b->to.again.failed >= RANGE_FAILURES && b->o.status >= 500)
+		b->no_range = true;
+	return 0;
 }
 
 /* Until b->end, which grows to the end of the blob when a part gets the whole. */
@@ -281,36 +329,43 @@ static int fetch_bytes(struct fetch_session *s, const struct oci_ref *r, struct 
 {
 	K3_AUTO_FREE char *path = k3_xasprintf("blobs/%s", b->text);
 	K3_AUTO_FREE char *what = k3_xasprintf("blob %s", b->text);
-	struct retry again;
 	uint64_t first = b->got;
 
 	if (b->got >= b->end)
 		return 0;
-	if (retry_start(&again, s, r->host, what, e))
+	if (route_start(&b->to, s, r, REGISTRY_PULL, what, e))
 		return -1;
 	b->mark = b->got;
 	while (b->got < b->end) {
-		int rc = try_blob(s, r, b, path, what, e);
+		bool no_range = b->no_range;
+		int rc = try_blob(b, path, what, e);
 
-		count_progress(b, &again);
-		if (!rc)
-			continue;
-		bool refused = part_refused(b, e);
-
-		if (b->fn_failed || (b->part && b->part->refused))
+		count_progress(b);
+		if (rc && after_failure(s, b, first, no_range, e))
 			return -1;
-		int rest = retry_wait(&again, e);
-
-		/* One answer tells whether ranges are liked at all; its pause has been obeyed. */
-		if (refused && !k3_cancelled(s->f->o.cancel) &&
-		    (rest || (b->part->whole_too && b->got == first)))
-			b->part->refused = true;
-		if (rest || (b->part && b->part->refused))
-			return -1;
-		if (b->asked && !b->part && again.failed >= RANGE_FAILURES && b->o.status >= 500)
-			b->no_range = true;
 	}
+	route_done(&b->to);
 	return 0;
+}
+
+static int fetch_all(struct fetch_session *s, const struct oci_ref *r, struct blob *b,
+		     struct k3_err *e)
+{
+	int rc = fetch_bytes(s, r, b, e);
+
+	route_release(&b->to);
+	s->sources = b->sources;
+	return rc;
+}
+
+uint64_t fetch_sources(const struct fetch_session *s)
+{
+	return s->sources;
+}
+
+bool fetch_blame(struct fetch_session *s, uint64_t sources, const struct k3_err *why)
+{
+	return endpoints_blame(s->f, sources, why);
 }
 
 static int verify(struct blob *b, struct k3_err *e)
@@ -342,7 +397,7 @@ int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oc
 	struct blob b = { .d = d, .hash = hash, .fn = fn, .arg = arg, .got = have, .end = d->size };
 
 	oci_digest_format(&d->digest, b.text);
-	return check_known(d, have, e) || fetch_bytes(s, r, &b, e) || verify(&b, e) ? -1 : 0;
+	return check_known(d, have, e) || fetch_all(s, r, &b, e) || verify(&b, e) ? -1 : 0;
 }
 
 int fetch_blob_part(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
@@ -352,7 +407,7 @@ int fetch_blob_part(struct fetch_session *s, const struct oci_ref *r, const stru
 
 	oci_digest_format(&d->digest, b.text);
 	p->whole = p->refused = false;
-	int rc = check_known(d, p->end, e) || fetch_bytes(s, r, &b, e) ? -1 : 0;
+	int rc = check_known(d, p->end, e) || fetch_all(s, r, &b, e) ? -1 : 0;
 
 	p->at = b.got;
 	return rc;

@@ -11,6 +11,7 @@
 #include "fetch/base64.h"
 #include "fetch/helper.h"
 #include "fetch/keychain.h"
+#include "registry/registry.h"
 
 /* ---- one credential ------------------------------------------------------------------- */
 
@@ -147,6 +148,31 @@ static int look_into(const char *path, bool named, const struct lookup *l, struc
 	return 0;
 }
 
+/* What registries.yaml and containerd's config.toml have. */
+static void from_configuration(const struct lookup *l, struct credential *out)
+{
+	struct registry_auth a;
+
+	if (!l->o->registry || !registry_auth(l->o->registry, l->host, &a))
+		return;
+	char *pair = a.auth ? base64_decode(a.auth) : NULL;
+
+	if (a.user) {
+		out->user = k3_xstrdup(a.user);
+		out->password = k3_xstrdup(a.password ? a.password : "");
+	} else if (pair) {
+		credential_split(pair, out);
+	}
+	credential_wipe(&pair);
+	if (a.identity_token && !out->user)
+		out->identity = k3_xstrdup(a.identity_token);
+	if (out->user || out->identity)
+		out->source = k3_xasprintf("%s (line %u)", a.from->file, a.from->line);
+	else
+		out->note = k3_xasprintf("%s, line %u: no usable credentials", a.from->file,
+					 a.from->line);
+}
+
 int credentials_find(const struct fetch_opts *o, struct keychain *known, const char *host,
 		     const char *repo, struct credential *out, struct k3_err *e)
 {
@@ -159,8 +185,13 @@ int credentials_find(const struct fetch_opts *o, struct keychain *known, const c
 		out->source = k3_xstrdup("--creds");
 		return 0;
 	}
-	if (named && *named)
-		return look_into(named, true, &l, out, e);
+	if (named && *named && look_into(named, true, &l, out, e))
+		return -1;
+	if (!out->source)
+		from_configuration(&l, out);
+	if (out->source || (named && *named))
+		return 0;
+	credential_release(out);
 	K3_AUTO_FREE char *containers = authfile_containers_path();
 	K3_AUTO_FREE char *docker = authfile_docker_path();
 	struct credential first = { 0 };

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "fetch/answer.h"
 #include "fetch/request.h"
-#include "fetch/retry.h"
+#include "fetch/route.h"
 
 #define ACCEPT                                                                                     \
 	"application/vnd.oci.image.index.v1+json, "                                                \
@@ -253,17 +253,25 @@ static int get_document(struct document *d, struct oci_desc *got, struct k3_err 
 		.on_data = on_data,
 		.arg = d,
 	};
-	struct retry again;
+	AUTO_ROUTE struct route to = { 0 };
 
-	if (retry_start(&again, d->s, d->r->host, d->name, e))
+	if (route_start(&to, d->s, d->r, d->pin ? REGISTRY_PULL : REGISTRY_RESOLVE, d->name, e))
 		return -1;
-	while (request_try(d->s, d->r, &q, &d->o, e))
-		if (retry_wait(&again, e))
+	for (;;) {
+		if (request_try(&to, &q, &d->o, e)) {
+			if (route_failed(&to, e))
+				return -1;
+			continue;
+		}
+		if (!judge(d, got, e)) {
+			route_done(&to);
+			return 0;
+		}
+		hint_wrong(d, e);
+		k3_wrap(e, "%s", d->o.origin);
+		if (route_useless(&to, e))
 			return -1;
-	if (!judge(d, got, e))
-		return 0;
-	hint_wrong(d, e);
-	return k3_wrap(e, "%s", d->o.origin);
+	}
 }
 
 int fetch_document(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *want,
@@ -305,12 +313,12 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 		.on_head = on_resolve_head,
 		.arg = d,
 	};
-	struct retry again;
+	AUTO_ROUTE struct route to = { 0 };
 
-	if (retry_start(&again, d->s, d->r->host, d->name, e))
+	if (route_start(&to, d->s, d->r, REGISTRY_RESOLVE, d->name, e))
 		return -1;
 	for (;;) {
-		int rc = request_try(d->s, d->r, &q, &d->o, e);
+		int rc = request_try(&to, &q, &d->o, e);
 		unsigned status = rc ? 0 : d->o.status;
 
 		*complete = false;
@@ -320,9 +328,10 @@ static int head_document(struct document *d, struct oci_desc *got, bool *complet
 			break;
 		if (!rc)
 			answer_fail(d->s, &d->o, d->name, NULL, e);
-		if (retry_wait(&again, e))
+		if (route_failed(&to, e))
 			return -1;
 	}
+	route_done(&to);
 	*got = (struct oci_desc){ .media = oci_media_parse(d->type),
 				  .digest = d->header_digest,
 				  .size = d->o.head->length };

@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "fetch/endpoints.h"
+#include "fetch/trace.h"
 
 struct hop {
 	struct fetch_session *s;
@@ -81,6 +83,50 @@ static unsigned at_most(unsigned limit_ms, uint64_t left_ms)
 	return left_ms < limit_ms ? (unsigned)left_ms : limit_ms;
 }
 
+static void show(const struct fetch *f, struct k3_buf *text)
+{
+	if (text->len)
+		f->o.on_trace(f->o.on_trace_arg, (const char *)text->p);
+	k3_buf_reset(text);
+}
+
+static int run_traced(struct fetch_session *s, const struct http_req *rq, struct outcome *o,
+		      struct k3_err *e)
+{
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(TRACE_MAX);
+
+	if (!s->f->o.on_trace)
+		return http_run(s->http, rq, &o->head, e);
+	trace_request(&text, rq, s->f->o.user_agent);
+	show(s->f, &text);
+	int rc = http_run(s->http, rq, &o->head, e);
+
+	if (o->head && o->head->status)
+		trace_answer(&text, o->head, o->origin);
+	if (rc)
+		trace_failure(&text, o->origin, e);
+	show(s->f, &text);
+	return rc;
+}
+
+/* The configured headers, without an Authorization when there is a better one. */
+static const char **own_fields(const struct fetch_session *s, const struct exchange *x,
+			       const struct outcome *o)
+{
+	size_t n = 0, kept = 0;
+
+	if (!x->to_endpoint || o->crossed || !s->ep)
+		return NULL;
+	while (s->ep->fields[n])
+		n++;
+	const char **fields = k3_xcalloc(n + 1, sizeof(*fields));
+
+	for (size_t i = 0; i < n; i++)
+		if (!x->authorization || strncasecmp(s->ep->fields[i], "Authorization:", 14) != 0)
+			fields[kept++] = s->ep->fields[i];
+	return fields;
+}
+
 static int run_hop(struct fetch_session *s, const struct exchange *x, const char *url,
 		   struct outcome *o, struct k3_err *e)
 {
@@ -94,8 +140,14 @@ static int run_hop(struct fetch_session *s, const struct exchange *x, const char
 		e->retry = true;
 		return -1;
 	}
+	K3_AUTO_FREE const char **fields = own_fields(s, x, o);
+	struct http_tls tls;
+
+	endpoint_tls(s->f, s->ep, o->origin, &tls);
 	const struct http_req rq = {
 		.url = url,
+		.tls = &tls,
+		.fields = fields,
 		.authorization = o->crossed ? NULL : x->authorization,
 		.accept = x->accept,
 		.form = x->form,
@@ -110,7 +162,7 @@ static int run_hop(struct fetch_session *s, const struct exchange *x, const char
 	};
 
 	k3_buf_reset(&s->note);
-	int rc = http_run(s->http, &rq, &o->head, e);
+	int rc = run_traced(s, &rq, o, e);
 
 	s->fault = http_fault(s->http);
 	return rc;

@@ -20,6 +20,7 @@ struct exchange {
 	const char *authorization, *accept, *form; /* or NULL; a form is never redirected */
 	uint64_t range_from, range_to;             /* as in struct http_req */
 	bool head;
+	bool to_endpoint;      /* the session's own: the headers of its configuration go along */
 	http_head_fn *on_head; /* of the last answer when it is 2xx */
 	http_data_fn *on_data; /* likewise; the body of others goes to s->note */
 	void *arg;

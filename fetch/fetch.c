@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "fetch/auth.h"
 #include "fetch/credentials.h"
+#include "fetch/endpoints.h"
 #include "fetch/hosts.h"
 #include "fetch/keychain.h"
 #include "fetch/session.h"
@@ -32,6 +33,7 @@ int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e)
 {
 	if (o->creds && credentials_check(o->creds, e))
 		return -1;
+	const struct registry_opts nowhere = { .nowhere = true };
 	struct fetch *f = k3_xcalloc(1, sizeof(*f));
 
 	f->o = *o;
@@ -48,6 +50,7 @@ int fetch_new(const struct fetch_opts *o, struct fetch **out, struct k3_err *e)
 	set_default(&f->o.backoff_max_ms, FETCH_BACKOFF_MAX_MS);
 	f->ca = K3_BUF(CA_MAX);
 	f->monitor = k3_monitor_new();
+	f->registry = o->registry ? o->registry : registry_new(&nowhere);
 	f->keychain = keychain_new();
 	*out = f;
 	return 0;
@@ -70,6 +73,9 @@ void fetch_free(struct fetch *f)
 		free(t);
 	}
 	hosts_free(f);
+	endpoints_free(f);
+	if (f->registry != f->o.registry)
+		registry_free(f->registry);
 	keychain_free(f->keychain);
 	if (f->o.creds)
 		explicit_bzero((void *)(uintptr_t)f->o.creds, strlen(f->o.creds));

@@ -20,6 +20,7 @@
 
 struct fetch;
 struct fetch_session;
+struct registry; /* registry/registry.h */
 
 struct fetch_opts {
 	bool plain_http;   /* http:// for every registry */
@@ -44,6 +45,12 @@ struct fetch_opts {
 	 * FETCH_SPEED_MIN on average.  0 = timeout_ms / FETCH_STALLS.
 	 */
 	unsigned stall_ms;
+	bool insecure; /* --tls-verify=false: nobody has to prove who it is */
+	/*
+	 * What the machine's files say of registries, or NULL: each is asked itself.  Read when a
+	 * registry is first asked; outlives the run, and is its alone.
+	 */
+	struct registry *registry;
 	unsigned backoff_ms; /* first pause, doubled each time, with jitter; 0 = FETCH_BACKOFF_MS */
 	unsigned backoff_max_ms; /* 0 = FETCH_BACKOFF_MAX_MS */
 	const char *user_agent;  /* NULL = "k3simg" */
@@ -56,6 +63,16 @@ struct fetch_opts {
 	void (*on_retry)(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
 			 const struct k3_err *why);
 	void *on_retry_arg;
+	/*
+	 * What the user should know although all goes well: a mirror that was passed over and why,
+	 * odd settings, a limit that is near.  One line; as on_retry.
+	 */
+	void (*on_notice)(void *arg, const char *text);
+	void *on_notice_arg;
+	/* --debug-http: each request and each answer without its body and its secrets; as on_retry.
+	 */
+	void (*on_trace)(void *arg, const char *lines);
+	void *on_trace_arg;
 };
 
 #define FETCH_ATTEMPTS 5u
@@ -138,6 +155,15 @@ typedef int fetch_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
 K3_MUST int fetch_blob(struct fetch_session *s, const struct oci_ref *r, const struct oci_desc *d,
 		       uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,
 		       struct k3_err *e);
+
+/*
+ * The places that sent bytes of the last blob or part that this session fetched, one bit each; and
+ * what they sent turned out to be wrong (K3_DIGEST).  Mirrors among them are named to the user and
+ * not asked again in the run: true when there were any, so that the blob is worth fetching again
+ * from its first byte.
+ */
+uint64_t fetch_sources(const struct fetch_session *s);
+bool fetch_blame(struct fetch_session *s, uint64_t sources, const struct k3_err *why);
 
 /*
  * One of the ranges in which several sessions fetch a blob.  The first range of a blob asks with

@@ -62,12 +62,24 @@ const char *http_system_ca(void)
 	return curl_version_info(CURLVERSION_NOW)->cainfo;
 }
 
+bool http_system_ca_dir(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->capath != NULL;
+}
+
+const char *http_upper_proxy(void)
+{
+	const char *lower = getenv("http_proxy"), *upper = getenv("HTTP_PROXY");
+
+	return !(lower && *lower) && upper && *upper && !getenv("REQUEST_METHOD") ? upper : NULL;
+}
+
 int http_new(const struct http_opts *o, struct http **out, struct k3_err *e)
 {
 	struct http *h = k3_xcalloc(1, sizeof(*h));
 
 	h->o = *o;
-	h->bundle = o->bundle_first || (!o->ca_dir && !curl_version_info(CURLVERSION_NOW)->capath);
+	h->bundle = o->bundle_first || (!o->ca_dir && !http_system_ca_dir());
 	h->head.fields = K3_BUF((size_t)2 * HTTP_HEAD_MAX);
 	h->multi = curl_multi_init();
 	h->easy = curl_easy_init();
@@ -296,6 +308,47 @@ static int drive(struct http *h, CURL *easy, CURLcode *rc, struct k3_err *e)
 	return ret;
 }
 
+static void set_ca(struct http *h, CURL *c, const struct http_tls *tls)
+{
+	const struct k3_buf *ca = tls && tls->ca ? tls->ca : h->bundle ? h->o.ca : NULL;
+
+	if (ca) {
+		struct curl_blob blob = { ca->p, ca->len, CURL_BLOB_NOCOPY };
+
+		curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
+	} else if (!h->bundle) {
+		curl_easy_setopt(c, CURLOPT_CAINFO, (char *)NULL);
+	}
+	if (h->o.ca_dir)
+		curl_easy_setopt(c, CURLOPT_CAPATH, h->o.ca_dir);
+}
+
+static void set_tls(struct http *h, CURL *c, const struct http_tls *tls)
+{
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	set_ca(h, c, tls);
+	if (!tls)
+		return;
+	if (tls->cert) {
+		curl_easy_setopt(c, CURLOPT_SSLCERT, tls->cert);
+		curl_easy_setopt(c, CURLOPT_SSLKEY, tls->key ? tls->key : tls->cert);
+	}
+	if (tls->insecure) {
+		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
+}
+
+static void set_proxy(const struct http *h, CURL *c)
+{
+	const char *upper = http_upper_proxy();
+
+	if (http_origin_is_loopback(h->origin))
+		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+	else if (upper && !http_origin_is_tls(h->origin))
+		curl_easy_setopt(c, CURLOPT_PROXY, upper);
+}
+
 static void set_common(struct http *h, CURL *c, const char *url)
 {
 	curl_easy_setopt(c, CURLOPT_URL, url);
@@ -305,18 +358,8 @@ static void set_common(struct http *h, CURL *c, const char *url)
 	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->reason);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)h->rq->connect_ms);
-	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (http_origin_is_loopback(h->origin))
-		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-	if (!h->bundle) {
-		curl_easy_setopt(c, CURLOPT_CAINFO, (char *)NULL);
-	} else if (h->o.ca) {
-		struct curl_blob blob = { h->o.ca->p, h->o.ca->len, CURL_BLOB_NOCOPY };
-
-		curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
-	}
-	if (h->o.ca_dir)
-		curl_easy_setopt(c, CURLOPT_CAPATH, h->o.ca_dir);
+	set_tls(h, c, h->rq->tls);
+	set_proxy(h, c);
 }
 
 /*
@@ -397,7 +440,7 @@ static int fail_handshake(struct http *h, struct k3_err *e)
 static void hint_proxy(const struct http *h, struct k3_err *e)
 {
 	static const char *const names[] = { "https_proxy", "HTTPS_PROXY", "http_proxy",
-					     "all_proxy", "ALL_PROXY" };
+					     "HTTP_PROXY",  "all_proxy",   "ALL_PROXY" };
 
 	if (http_origin_is_loopback(h->origin))
 		return;
@@ -427,10 +470,39 @@ static int fail_connect(struct http *h, struct k3_err *e)
 
 static int fail_proxy(const struct http *h, long status, struct k3_err *e)
 {
+	if (status == 407) {
+		k3_fail(e, K3_AUTH, "the proxy wants credentials for %s: HTTP 407", h->origin);
+		return k3_hint(e, "write them into its URL: https_proxy=http://USER:PASSWORD@HOST");
+	}
 	k3_fail(e, K3_NET, "the proxy does not connect to %s: HTTP %ld", h->origin, status);
 	e->retry = status >= 500;
 	hint_proxy(h, e);
 	return -1;
+}
+
+/* With TLS 1.3 the peer tells only later that it wanted a certificate, or another one. */
+static bool wants_certificate(const struct http *h)
+{
+	static const char *const alerts[] = { "alert certificate required", "alert bad certificate",
+					      "alert unknown ca", "alert certificate unknown" };
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(alerts); i++)
+		if (strstr(h->reason, alerts[i]))
+			return true;
+	return false;
+}
+
+static int fail_client(struct http *h, struct k3_err *e)
+{
+	const struct http_tls *tls = h->rq->tls;
+
+	h->fault = HTTP_FAULT_OTHER;
+	if (tls && tls->cert)
+		return k3_fail(e, K3_AUTH, "%s refuses the client certificate %s: %s", h->origin,
+			       tls->cert, h->reason);
+	k3_fail(e, K3_AUTH, "%s wants a client certificate: %s", h->origin, h->reason);
+	return k3_hint(e,
+		       "name one in hosts.toml (client) or registries.yaml (cert_file, key_file)");
 }
 
 static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
@@ -442,6 +514,8 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 	curl_easy_getinfo(h->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
 	if (!h->sent && proxy_status >= 300)
 		return fail_proxy(h, proxy_status, e);
+	if (wants_certificate(h))
+		return fail_client(h, e);
 	switch (rc) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
@@ -464,8 +538,10 @@ static int fail_curl(struct http *h, CURLcode rc, struct k3_err *e)
 		return fail_certificate(h, e);
 	case CURLE_SSL_CONNECT_ERROR:
 		return fail_handshake(h, e);
-	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CERTPROBLEM:
+		return k3_fail(e, K3_USAGE, "cannot use the client certificate %s: %s",
+			       h->rq->tls && h->rq->tls->cert ? h->rq->tls->cert : "", why);
+	case CURLE_SSL_CACERT_BADFILE:
 		return k3_fail(e, K3_USAGE, "cannot use the CA certificates: %s", why);
 	case CURLE_UNSUPPORTED_PROTOCOL: /* no status line: "HTTP/0.9" */
 	case CURLE_WEIRD_SERVER_REPLY:
@@ -552,6 +628,13 @@ static int build_fields(const struct http_req *rq, struct curl_slist **list, str
 	    /* not CURLOPT_RANGE, which makes libcurl judge the answer */
 	    (range && add_field(list, "Range", range)))
 		return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+	for (const char *const *f = rq->fields; f && *f; f++) {
+		struct curl_slist *longer = curl_slist_append(*list, *f);
+
+		if (!longer)
+			return k3_fail(e, K3_NOMEM, "libcurl has no memory");
+		*list = longer;
+	}
 	return 0;
 }
 
@@ -560,7 +643,7 @@ static int perform(struct http *h, struct curl_slist *fields, CURLcode *rc, stru
 	set_request(h, h->rq, fields);
 	if (drive(h, h->easy, rc, e))
 		return -1;
-	if (*rc != CURLE_PEER_FAILED_VERIFICATION || h->bundle)
+	if (*rc != CURLE_PEER_FAILED_VERIFICATION || h->bundle || (h->rq->tls && h->rq->tls->ca))
 		return 0;
 	/* Nothing was sent yet. */
 	h->bundle = true;

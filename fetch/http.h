@@ -42,13 +42,22 @@ const char *http_field(const struct http_head *h, const char *name, unsigned nth
 typedef int http_head_fn(void *arg, const struct http_head *h, struct k3_err *e);
 typedef int http_data_fn(void *arg, const void *p, size_t n, struct k3_err *e);
 
+/* Of one exchange, beside what holds for all of them. */
+struct http_tls {
+	const struct k3_buf *ca; /* PEM instead of that of struct http_opts, or NULL */
+	const char *cert, *key;  /* client certificate, PEM files; or NULL.  key: or in cert */
+	bool insecure;           /* the peer may be anybody */
+};
+
 struct http_req {
 	const char *url;
-	const char *authorization; /* the field's value, or NULL */
-	const char *accept;        /* or NULL */
-	const char *form;          /* makes it a POST of this urlencoded form */
-	uint64_t range_from;       /* first byte asked for */
-	uint64_t range_to;         /* last byte asked for, 0 = all; both 0 = no Range */
+	const struct http_tls *tls; /* or NULL */
+	const char *const *fields;  /* more "Name: value" to send, ended by NULL; or NULL */
+	const char *authorization;  /* the field's value, or NULL */
+	const char *accept;         /* or NULL */
+	const char *form;           /* makes it a POST of this urlencoded form */
+	uint64_t range_from;        /* first byte asked for */
+	uint64_t range_to;          /* last byte asked for, 0 = all; both 0 = no Range */
 	bool head;
 	unsigned connect_ms, answer_ms; /* limits: to connect; then for the whole header */
 	http_head_fn *on_head;          /* once, before any data; 0, -1 or HTTP_ENOUGH */
@@ -81,8 +90,16 @@ K3_MUST int http_run(struct http *h, const struct http_req *rq, const struct htt
 		     struct k3_err *e);
 enum http_fault http_fault(const struct http *h); /* of the last run */
 
+/*
+ * The proxy of the environment for plain HTTP in upper case, which libcurl leaves out; NULL when
+ * there is none, or in a CGI program, where a client could set it.
+ */
+const char *http_upper_proxy(void);
+
 /* PEM file that libcurl trusts by default, or NULL. */
 const char *http_system_ca(void);
+/* Has it a directory of certificates by default? */
+bool http_system_ca_dir(void);
 
 /* Process-wide start and end of libcurl; counted, mt. */
 K3_MUST int http_global_init(struct k3_err *e);

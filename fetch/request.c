@@ -12,12 +12,54 @@
 
 #define CHALLENGES_MAX 8
 
-static char *make_url(const struct oci_ref *r, const struct request *q, bool plain)
+static char *make_url(const struct route *to, const struct request *q, bool plain)
 {
-	/* Docker Hub's name is not its address. */
-	const char *host = strcmp(r->host, "docker.io") != 0 ? r->host : "registry-1.docker.io";
+	const struct registry_endpoint *conf = to->ep->conf;
+	K3_AUTO_FREE char *ns = NULL;
+	const char *base = conf->url;
 
-	return k3_xasprintf("%s://%s/v2/%s/%s", plain ? "http" : "https", host, r->repo, q->path);
+	/* a mirror of several registries is told whose image it is */
+	if (conf->mirror)
+		ns = http_form_escape(to->r->host);
+	if (plain && !strncmp(base, "https://", 8))
+		base += strlen("https://");
+	else
+		plain = false;
+	return k3_xasprintf("%s%s/%s/%s%s%s", plain ? "http://" : "", base, to->ref.repo, q->path,
+			    ns ? "?ns=" : "", ns ? ns : "");
+}
+
+#define LOW_PART 10u /* of the limit: told when no more than a tenth is left */
+
+/* "76;w=21600": the first number, and the seconds of its window. */
+static bool read_limit(const struct http_head *h, const char *name, unsigned long *n,
+		       unsigned long *window)
+{
+	const char *text = http_field(h, name, 0), *w;
+	char *end;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	*n = strtoul(text, &end, 10);
+	w = strstr(end, "w=");
+	*window = w ? strtoul(w + 2, NULL, 10) : 0;
+	return true;
+}
+
+/* What Docker Hub says of pulls that are left, before it refuses the next one. */
+static void watch_limit(struct fetch_session *s, const struct http_head *h, const char *host)
+{
+	unsigned long left, limit, window, other;
+
+	if (!read_limit(h, "RateLimit-Remaining", &left, &other) ||
+	    !read_limit(h, "RateLimit-Limit", &limit, &window) || left > limit / LOW_PART)
+		return;
+	K3_AUTO_FREE char *key = k3_xasprintf("limit %s", host);
+
+	notice_once(s->f, key,
+		    "%s lets you pull %lu more images of %lu in %lu minutes; log in for a higher "
+		    "limit, or configure a mirror",
+		    host, left, limit, window / 60);
 }
 
 static int run(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
@@ -32,6 +74,7 @@ static int run(struct fetch_session *s, const struct oci_ref *r, const struct re
 		.head = q->head,
 		.on_head = q->on_head,
 		.on_data = q->on_data,
+		.to_endpoint = true,
 		.arg = q->arg,
 	};
 
@@ -39,6 +82,8 @@ static int run(struct fetch_session *s, const struct oci_ref *r, const struct re
 
 	if (o->answered)
 		hosts_set_heard(s->f, r->host);
+	if (o->status)
+		watch_limit(s, o->head, r->host);
 	return rc;
 }
 
@@ -84,31 +129,36 @@ static int try_url(struct fetch_session *s, const struct oci_ref *r, const struc
 
 	answer_fail(s, o, q->what, secret ? secret + 1 : NULL, e);
 	if (e->code == K3_AUTH && !o->crossed)
-		auth_hint(s->f, r, e);
+		auth_hint(s, r, e);
 	return -1;
 }
 
-int request_try(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
-		struct outcome *o, struct k3_err *e)
+int request_try(const struct route *to, const struct request *q, struct outcome *o,
+		struct k3_err *e)
 {
-	bool plain = hosts_plain(s->f, r->host);
-	K3_AUTO_FREE char *url = make_url(r, q, plain);
-	int rc = try_url(s, r, q, url, o, e);
+	struct fetch_session *s = to->s;
+	const struct registry_endpoint *conf = to->ep->conf;
+	bool plain = conf->open_scheme && hosts_plain(s->f, conf->host);
+	K3_AUTO_FREE char *url = make_url(to, q, plain);
 
-	if (!rc || plain || !o->not_tls || !http_origin_is_loopback(o->origin))
+	s->ep = to->ep;
+	int rc = try_url(s, &to->ref, q, url, o, e);
+
+	if (!rc || plain || !conf->open_scheme || !o->not_tls ||
+	    !http_origin_is_loopback(o->origin))
 		return rc;
 	struct k3_err first = *e;
 
 	free(url);
-	url = make_url(r, q, true);
-	rc = try_url(s, r, q, url, o, e);
+	url = make_url(to, q, true);
+	rc = try_url(s, &to->ref, q, url, o, e);
 	if (o->status == 400) {
 		/* it does speak TLS and had only dropped the connection */
 		*e = first;
 		return -1;
 	}
 	if (o->status)
-		hosts_set_plain(s->f, r->host);
+		hosts_set_plain(s->f, conf->host);
 	return rc;
 }
 

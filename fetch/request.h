@@ -4,6 +4,7 @@
 #define K3_FETCH_REQUEST_H
 
 #include "fetch/exchange.h"
+#include "fetch/route.h"
 
 struct request {
 	const char *path;              /* behind /v2/<repository>/ */
@@ -18,11 +19,12 @@ struct request {
 };
 
 /*
- * Authenticates and, on a loopback registry without TLS, falls back to HTTP.  Never
- * repeats a request more than once for either.  Errors as answer_fail and exchange_run.
+ * Asks the endpoint that the route is at.  Authenticates and, on a loopback registry without TLS,
+ * falls back to HTTP.  Never repeats a request more than once for either.  Errors as answer_fail
+ * and exchange_run.
  */
-K3_MUST int request_try(struct fetch_session *s, const struct oci_ref *r, const struct request *q,
-			struct outcome *o, struct k3_err *e);
+K3_MUST int request_try(const struct route *to, const struct request *q, struct outcome *o,
+			struct k3_err *e);
 
 /* Fails when the answer is a web page, which no registry sends: a proxy or a wrong host. */
 K3_MUST int request_refuse_html(const struct outcome *o, const struct http_head *h,

@@ -31,19 +31,22 @@ static uint64_t pause_ms(const struct retry *r)
 	return r->s->retry_after_ms > ms ? r->s->retry_after_ms : ms;
 }
 
-static void begin(struct retry *r)
+void retry_extend(struct retry *r)
 {
-	r->failed = 0;
 	r->since_ms = k3_now_ms();
 	r->s->give_up_ms = r->since_ms + r->s->f->o.timeout_ms;
 }
 
-int retry_start(struct retry *r, struct fetch_session *s, const char *host, const char *what,
-		struct k3_err *e)
+static void begin(struct retry *r)
 {
-	*r = (struct retry){ .s = s, .host = host, .what = what };
+	r->failed = 0;
+	retry_extend(r);
+}
+
+void retry_start(struct retry *r, struct fetch_session *s, const char *what)
+{
+	*r = (struct retry){ .s = s, .what = what };
 	begin(r);
-	return hosts_check(s->f, host, e);
 }
 
 static int give_up(const struct retry *r, struct k3_err *e)

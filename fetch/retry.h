@@ -7,18 +7,18 @@
 
 struct retry {
 	struct fetch_session *s;
-	const char *host;  /* of the reference */
+	const char *host;  /* that is asked now */
 	const char *what;  /* for on_retry */
 	unsigned failed;   /* tries since the last progress */
 	uint64_t since_ms; /* when that was */
 	bool reached;      /* more was heard than that the host is not there */
 };
 
-/* Begins a request.  -1 with the error of an earlier one when the host has been given up. */
-K3_MUST int retry_start(struct retry *r, struct fetch_session *s, const char *host,
-			const char *what, struct k3_err *e);
+void retry_start(struct retry *r, struct fetch_session *s, const char *what);
 /* Called after a failed try with its error: 0 = waited, try again; -1 = give up with *e. */
 K3_MUST int retry_wait(struct retry *r, struct k3_err *e);
+/* All the time from now on, with the attempts that are left. */
+void retry_extend(struct retry *r);
 /* The transfer got further: it starts anew with its attempts and its time. */
 void retry_progress(struct retry *r);
 

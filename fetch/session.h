@@ -20,6 +20,8 @@ struct auth_token {
 };
 
 struct host;     /* fetch/hosts.c */
+struct endpoint; /* fetch/endpoints.h */
+struct endpoints;
 struct keychain; /* fetch/keychain.c */
 
 struct fetch {
@@ -32,6 +34,12 @@ struct fetch {
 	bool started;               /* libcurl is */
 	struct auth_token *tokens;  /* kept until the end */
 	struct host *hosts;
+	struct registry *registry; /* o.registry, or one that knows no file */
+	struct endpoints *endpoints;
+	unsigned nendpoints;
+	size_t nwarnings; /* of the registry, told so far */
+	char **keys;      /* what was told or learnt once: see endpoints.c */
+	size_t nkeys, keys_cap;
 	struct keychain *keychain; /* has a monitor of its own */
 };
 
@@ -44,6 +52,8 @@ struct fetch_session {
 	/* what the last failed try says about trying again */
 	uint64_t retry_after_ms;
 	enum http_fault fault;
+	const struct endpoint *ep; /* on whose behalf requests are made now */
+	uint64_t sources;          /* endpoints that sent bytes of the last blob, by id */
 };
 
 #endif

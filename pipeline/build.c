@@ -19,6 +19,8 @@ struct reader {
 	struct blob *blob;
 	int fd;
 	uint64_t pos;
+	unsigned again; /* blob->again when the first bytes were read */
+	bool failed;    /* the download did */
 	uint8_t *piece;
 };
 
@@ -37,8 +39,13 @@ static int wait_for_bytes(struct reader *rd, uint64_t *have, bool *complete, str
 	}
 	if (b->state == JOB_FAILED) {
 		*e = b->err;
+		rd->failed = true;
 		return -1;
 	}
+	if (!rd->pos)
+		rd->again = b->again;
+	if (rd->again != b->again)
+		return k3_fail(e, K3_DIGEST, "the layer is being fetched again");
 	*have = b->have;
 	*complete = b->state == JOB_DONE;
 	run_blob_event_locked(r, b, PL_LAYER_UNPACKING, rd->pos);
@@ -90,22 +97,29 @@ static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path,
 }
 
 /*
- * Bytes of an archive that do not unpack have another digest than they should, as a rule: that is
- * the better message, and known in a moment.  A failed transfer has named its layer already.
+ * Is it the fault of bytes that have been, or will be, found wrong and fetched again?  What cannot
+ * be unpacked may be told so before its last byte has come, and with it the digest.
  */
-static bool find_cause(struct run *r, const struct blob *b, struct k3_err *e)
+static bool is_spoilt(struct reader *rd, struct k3_err *e)
 {
-	bool wait = run_is_local(b);
+	struct run *r = rd->run;
+	const struct blob *b = rd->blob;
+	bool content = e->code == K3_FORMAT || e->code == K3_DIGEST || e->code == K3_LIMIT ||
+		       e->code == K3_UNSAFE || e->code == K3_UNSUPPORTED;
 	K3_WITH_MONITOR(r->mon);
 
-	while (wait && b->state < JOB_DONE && !k3_cancelled(r->stop))
+	while (content && b->state < JOB_DONE && b->again == rd->again && !k3_cancelled(r->stop))
 		k3_monitor_wait_ms(r->mon, WAIT_MS);
-	if (b->state == JOB_FAILED && wait)
+	/* What an archive has of it is known in a moment, and why it is wrong is the better
+	 * message. */
+	if (content && b->state == JOB_FAILED && (b->err.code == K3_DIGEST || run_is_local(b))) {
 		*e = b->err;
-	return b->state == JOB_FAILED;
+		rd->failed = true;
+	}
+	return b->again != rd->again && b->state != JOB_FAILED && !k3_cancelled(r->stop);
 }
 
-static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece,
+static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece, bool *spoilt,
 		       struct k3_err *e)
 {
 	struct reader rd = { .run = r, .blob = n->blob, .fd = -1, .piece = piece };
@@ -124,6 +138,7 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	struct unpack_stats stats;
 	char text[OCI_DIGEST_TEXT_MAX];
 
+	*spoilt = false;
 	int rc = unpack_layer(imp_tree_rootfd(t->imp),
 			      plain ? OCI_MEDIA_LAYER_TAR : n->layer->blob.media,
 			      plain ? (struct unpack_src){ bundled_tar_next, &tar }
@@ -132,13 +147,15 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	k3_closep(&rd.fd);
 	if (!rc)
 		return 0;
-	if (find_cause(r, n->blob, e))
+	*spoilt = !plain && is_spoilt(&rd, e);
+	/* A failed transfer has named its layer already. */
+	if (rd.failed)
 		return -1;
 	oci_digest_format(&n->layer->blob.digest, text);
 	return k3_wrap(e, "layer %s", text);
 }
 
-static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e)
+static int build(struct run *r, struct tree *t, uint8_t *piece, bool *spoilt, struct k3_err *e)
 {
 	struct imp_tree_from from = {
 		.threads = r->jobs < TREE_THREADS ? r->jobs : TREE_THREADS,
@@ -150,10 +167,11 @@ static int build(struct run *r, struct tree *t, uint8_t *piece, struct k3_err *e
 		from.parent_id = t->base_node->store_id;
 	if (t->base_node)
 		from.parent_chain = t->base_node->layer->chain_id;
+	*spoilt = false;
 	if (imp_tree_begin(r->imp, &t->node->layer->chain_id, &from, r->stop, &t->imp, e))
 		return -1;
 	for (size_t i = 0; i < t->npath; i++) {
-		if (apply_layer(r, t, t->path[i], piece, e))
+		if (apply_layer(r, t, t->path[i], piece, spoilt, e))
 			return -1;
 		K3_WITH_MONITOR(r->mon);
 		run_blob_event_locked(r, t->path[i]->blob, PL_LAYER_DONE,
@@ -228,12 +246,16 @@ void build_worker(struct run *r)
 			finish(r, t, -1, &t->base->err);
 			continue;
 		}
-		int rc = build(r, t, piece, &err);
+		int rc;
+		bool spoilt;
 
-		if (rc && t->imp) {
-			imp_tree_drop(t->imp);
-			t->imp = NULL;
-		}
+		do {
+			rc = build(r, t, piece, &spoilt, &err);
+			if (rc && t->imp) {
+				imp_tree_drop(t->imp);
+				t->imp = NULL;
+			}
+		} while (rc && spoilt);
 		finish(r, t, rc, &err);
 	}
 }

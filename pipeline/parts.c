@@ -27,6 +27,7 @@ struct parts {
 	size_t front;             /* all before it are complete */
 	uint64_t written, hashed; /* bytes, anywhere and from the start */
 	char tag[FETCH_TAG_MAX];
+	uint64_t sources; /* fetch_sources of all that has come */
 	struct k3_err err;
 };
 
@@ -248,7 +249,7 @@ static int fetch_chunk(struct parts *p, struct transfer *t, size_t k)
 {
 	struct part_job j = { .p = p, .t = t, .k = k };
 	struct run *r = p->run;
-	struct fetch_session *session;
+	struct fetch_session *session = NULL;
 	struct k3_err err, later;
 
 	j.range.first = k * p->chunk;
@@ -263,6 +264,10 @@ static int fetch_chunk(struct parts *p, struct transfer *t, size_t k)
 						 p->blob->desc, &j.range, take, &j, &err)
 			 ? -1
 			 : 0;
+
+	k3_monitor_enter(r->mon);
+	p->sources |= session ? fetch_sources(session) : 0;
+	k3_monitor_leave(r->mon);
 
 	/* What came is kept, whatever became of the rest; of a whole one it stays in t. */
 	if (!j.range.whole && flush(&j, rc ? &later : &err))
@@ -304,6 +309,7 @@ int parts_end(struct parts *p, struct transfer *t, struct k3_err *e)
 {
 	int rc = 0;
 
+	t->sources |= p->sources;
 	/* Nobody else works on it: no lock is needed to look. */
 	if (p->open)
 		rc = follow(p, t, UINT32_MAX, e);

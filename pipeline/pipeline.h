@@ -101,6 +101,7 @@ enum pl_event_kind {
 	PL_EV_WHOLE,    /* image: built, waits for the commit */
 	PL_EV_FAILED,   /* image: err */
 	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
+	PL_EV_NOTICE,   /* text: what the user should know of a registry; image unknown */
 	PL_EV_LOSS,     /* image: text: path and what was refused */
 	PL_EV_WAITING,  /* another k3simg works on this root */
 	PL_EV_COMMIT,   /* everything is whole: new trees and blobs go to disk */
@@ -149,7 +150,7 @@ struct pl_opts {
 	 */
 	uint64_t chunk_size;
 	struct oci_platform platform;
-	struct fetch_opts fetch; /* cancel and on_retry are set by the pipeline */
+	struct fetch_opts fetch; /* cancel, on_retry and on_notice are set by the pipeline */
 	/*
 	 * Everything comes from this bundle and nothing from registries: the requests are its
 	 * images, all of them and in its order, each with its target, and the platform is its own.

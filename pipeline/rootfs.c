@@ -163,9 +163,19 @@ static int to_file(void *arg, const void *p, size_t n, struct k3_err *e)
 static void fetch_ahead(void *arg)
 {
 	struct ahead *a = arg;
-	K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(a->desc->digest.alg);
 
-	a->rc = source_blob(&a->rf->link, a->rf->q, a->desc, 0, hash, to_file, a, &a->err);
+	for (;;) {
+		K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(a->desc->digest.alg);
+		uint64_t sources = 0;
+
+		a->rc = source_blob(&a->rf->link, a->rf->q, a->desc, 0, hash, to_file, a, &sources,
+				    &a->err);
+		/* A mirror sent wrong bytes, and others are left to be asked. */
+		if (!a->rc || a->err.code != K3_DIGEST ||
+		    !source_blame(&a->rf->link, sources, &a->err) || ftruncate(a->fd, 0) ||
+		    lseek(a->fd, 0, SEEK_SET))
+			return;
+	}
 }
 
 /* Begins with layer i, if it is one that is fetched. */

@@ -298,6 +298,11 @@ static void on_retry(void *arg, const char *what, unsigned attempt, uint64_t wai
 	run_event(arg, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = why });
 }
 
+static void on_notice(void *arg, const char *text)
+{
+	run_event(arg, &(struct pl_event){ .kind = PL_EV_NOTICE, .text = text });
+}
+
 static void on_wait(void *arg)
 {
 	run_event(arg, &(struct pl_event){ .kind = PL_EV_WAITING });
@@ -335,6 +340,8 @@ int run_open(struct run *r, struct k3_err *e)
 	fo.cancel = r->stop;
 	fo.on_retry = on_retry;
 	fo.on_retry_arg = r;
+	fo.on_notice = on_notice;
+	fo.on_notice_arg = r;
 	if (imp_open(&io, &r->imp, e))
 		return -1;
 	take_doubts(r);

@@ -23,8 +23,9 @@ struct blob {
 	size_t member; /* of the bundle that it comes from */
 	/* below: under the monitor */
 	enum job_state state;
-	uint64_t have; /* bytes that may be read from the staging file */
-	bool unsure;   /* an earlier run left some of them: nobody reads before all are verified */
+	uint64_t have;  /* bytes that may be read from the staging file */
+	unsigned again; /* how often its bytes were dropped and asked for anew */
+	bool unsure;    /* an earlier run left some of them: nobody reads before all are verified */
 	struct k3_err err;
 };
 

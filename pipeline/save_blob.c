@@ -11,8 +11,9 @@ struct saving {
 	size_t slot;
 	struct save_blob *blob;
 	struct layout_blob *file;
-	uint8_t *piece; /* of the worker: TRANSFER_PIECE bytes */
-	size_t len;     /* of what is in it */
+	uint8_t *piece;   /* of the worker: TRANSFER_PIECE bytes */
+	size_t len;       /* of what is in it */
+	uint64_t sources; /* endpoints of registries that sent some of it */
 };
 
 static int flush(struct saving *t, struct k3_err *e)
@@ -60,7 +61,7 @@ static int fetch_from(struct saving *t, bool archives, struct k3_err *e)
 			continue;
 		last = q;
 		if (!source_blob(&link, q, b->desc, layout_blob_have(t->file) + t->len,
-				 layout_blob_hash(t->file), take, t, e))
+				 layout_blob_hash(t->file), take, t, &t->sources, e))
 			return flush(t, e);
 		if (!source_worth_another(e))
 			break;
@@ -77,6 +78,28 @@ static int fetch_from_users(struct saving *t, struct k3_err *e)
 		return -1;
 	/* Where no registry is asked, the archive's answer stands. */
 	return fetch_from(t, false, e);
+}
+
+/* A mirror sent wrong bytes, and others are left to be asked. */
+static bool begin_elsewhere(struct saving *t, struct k3_err *e)
+{
+	const struct source_link link = save_link(t->save, t->slot);
+	struct k3_err later;
+
+	if (e->code != K3_DIGEST || !source_blame(&link, t->sources, e))
+		return false;
+	t->len = 0;
+	t->sources = 0;
+	return !layout_blob_restart(t->file, &later);
+}
+
+static int fetch_from_anybody(struct saving *t, struct k3_err *e)
+{
+	int rc = fetch_from_users(t, e);
+
+	while (rc && begin_elsewhere(t, e))
+		rc = fetch_from_users(t, e);
+	return rc;
 }
 
 /* What an earlier run left may hold anything, if the power was lost: then all of it comes again. */
@@ -100,7 +123,7 @@ static int complete(struct saving *t, struct k3_err *e)
 	bool unsure = layout_blob_have(t->file) > 0;
 	struct k3_err later;
 
-	if (!fetch_from_users(t, e) || (begin_again(t, unsure, e) && !fetch_from_users(t, e)))
+	if (!fetch_from_anybody(t, e) || (begin_again(t, unsure, e) && !fetch_from_anybody(t, e)))
 		return layout_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
 	if (e->code == K3_DIGEST ? layout_blob_restart(t->file, &later) : flush(t, &later))

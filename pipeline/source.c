@@ -40,6 +40,21 @@ static int to_buf(void *arg, const void *p, size_t n, struct k3_err *e)
 	return k3_buf_add(arg, p, n, e);
 }
 
+/* Another source is asked when a mirror has sent wrong bytes. */
+static int fetch_config(struct fetch_session *s, const struct oci_ref *ref,
+			const struct oci_desc *want, struct k3_buf *raw, struct k3_err *e)
+{
+	for (;;) {
+		K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(want->digest.alg);
+
+		k3_buf_reset(raw);
+		if (!fetch_blob(s, ref, want, 0, hash, to_buf, raw, e))
+			return 0;
+		if (e->code != K3_DIGEST || !fetch_blame(s, fetch_sources(s), e))
+			return -1;
+	}
+}
+
 int source_document(const struct source_link *l, const struct pl_request *q,
 		    const struct oci_desc *want, bool config, struct k3_buf *raw,
 		    struct oci_desc *got, struct k3_err *e)
@@ -54,14 +69,13 @@ int source_document(const struct source_link *l, const struct pl_request *q,
 		return -1;
 	if (!config)
 		return fetch_document(s, &q->ref, want, raw, got, e);
-	K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(want->digest.alg);
-
 	*got = *want;
-	return fetch_blob(s, &q->ref, want, 0, hash, to_buf, raw, e);
+	return fetch_config(s, &q->ref, want, raw, e);
 }
 
 int source_blob(const struct source_link *l, const struct pl_request *q, const struct oci_desc *d,
-		uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg, struct k3_err *e)
+		uint64_t have, struct k3_hash *hash, fetch_data_fn *fn, void *arg,
+		uint64_t *sources, struct k3_err *e)
 {
 	struct fetch_session *s;
 
@@ -69,7 +83,15 @@ int source_blob(const struct source_link *l, const struct pl_request *q, const s
 		return archive_blob(q->from, d, have, hash, fn, arg, e);
 	if (source_session(l, &s, e))
 		return -1;
-	return fetch_blob(s, &q->ref, d, have, hash, fn, arg, e);
+	int rc = fetch_blob(s, &q->ref, d, have, hash, fn, arg, e);
+
+	*sources |= fetch_sources(s);
+	return rc;
+}
+
+bool source_blame(const struct source_link *l, uint64_t sources, struct k3_err *e)
+{
+	return *l->session && fetch_blame(*l->session, sources, e);
 }
 
 bool source_same(const struct pl_request *a, const struct pl_request *b)

@@ -27,10 +27,12 @@ K3_MUST int source_target(const struct source_link *l, const struct pl_request *
 K3_MUST int source_document(const struct source_link *l, const struct pl_request *q,
 			    const struct oci_desc *want, bool config, struct k3_buf *raw,
 			    struct oci_desc *got, struct k3_err *e);
-/* As fetch_blob. */
+/* As fetch_blob; adds to *sources what fetch_sources tells, also when it fails. */
 K3_MUST int source_blob(const struct source_link *l, const struct pl_request *q,
 			const struct oci_desc *d, uint64_t have, struct k3_hash *hash,
-			fetch_data_fn *fn, void *arg, struct k3_err *e);
+			fetch_data_fn *fn, void *arg, uint64_t *sources, struct k3_err *e);
+/* Bytes of these sources were wrong: as fetch_blame; false when they were all of archives. */
+bool source_blame(const struct source_link *l, uint64_t sources, struct k3_err *e);
 
 /* Whether both get their bytes at one place. */
 bool source_same(const struct pl_request *a, const struct pl_request *b);

@@ -64,7 +64,7 @@ static int fetch_from(struct transfer *t, bool archives, struct k3_err *e)
 		uint64_t have = imp_blob_have(t->file) + t->len;
 
 		if (!source_blob(&t->link, q, b->desc, have, imp_blob_hash(t->file), transfer_take,
-				 t, e))
+				 t, &t->sources, e))
 			return transfer_flush(t, e);
 		if (!source_worth_another(e))
 			break;
@@ -126,6 +126,33 @@ static bool begin_again(struct transfer *t, struct k3_err *e)
 	return !transfer_restart_locked(t, e);
 }
 
+/* A mirror sent wrong bytes, and others are left to be asked. */
+static bool begin_elsewhere(struct transfer *t, struct k3_err *e)
+{
+	struct k3_err later;
+
+	if (e->code != K3_DIGEST || !source_blame(&t->link, t->sources, e))
+		return false;
+	K3_WITH_MONITOR(t->run->mon);
+	t->len = 0;
+	t->sources = 0;
+	t->blob->have = 0;
+	t->blob->unsure = false;
+	/* whoever has unpacked some of it begins again, too */
+	t->blob->again++;
+	k3_monitor_wake_all(t->run->mon);
+	return !imp_blob_restart(t->file, &later);
+}
+
+static int fetch_from_anybody(struct transfer *t, struct k3_err *e)
+{
+	int rc = fetch_from_users(t, e);
+
+	while (rc && begin_elsewhere(t, e))
+		rc = fetch_from_users(t, e);
+	return rc;
+}
+
 /* Fetches what is missing, verifies and closes the file.  p: the parts that came, or NULL. */
 static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
 {
@@ -133,7 +160,7 @@ static int complete(struct transfer *t, struct parts *p, struct k3_err *e)
 	struct k3_err later;
 
 	if (!(p && parts_end(p, t, e)) &&
-	    (!fetch_from_users(t, e) || (begin_again(t, e) && !fetch_from_users(t, e))))
+	    (!fetch_from_anybody(t, e) || (begin_again(t, e) && !fetch_from_anybody(t, e))))
 		return imp_blob_done(t->file, e);
 	/* Bytes that failed the check are worth nothing; all others save the next run time. */
 	if (e->code == K3_DIGEST ? imp_blob_restart(t->file, &later) : transfer_flush(t, &later))

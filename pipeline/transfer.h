@@ -16,8 +16,9 @@ struct transfer {
 	struct blob *blob;
 	struct imp_blob *file;
 	struct source_link link;
-	uint8_t *piece; /* of the worker: TRANSFER_PIECE bytes */
-	size_t len;     /* of what is in it */
+	uint8_t *piece;   /* of the worker: TRANSFER_PIECE bytes */
+	size_t len;       /* of what is in it */
+	uint64_t sources; /* endpoints of registries that sent some of it */
 };
 
 /* Writes and announces what is in the piece. */

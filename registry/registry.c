@@ -24,7 +24,7 @@ struct registry {
 	char *hosts_dir, *registries, *agent, *sysroot;
 	char **config_files;
 	size_t nconfig_files;
-	bool loaded;
+	bool nowhere, loaded;
 	struct tables yaml, *cri; /* cri: one for each config file; the last one wins */
 	struct known_host *hosts;
 	struct registry_list warnings;
@@ -39,6 +39,7 @@ struct registry *registry_new(const struct registry_opts *o)
 {
 	struct registry *r = k3_xcalloc(1, sizeof(*r));
 
+	r->nowhere = o->nowhere;
 	r->hosts_dir = dup_or_null(o->hosts_dir);
 	r->registries = dup_or_null(o->registries);
 	r->agent = dup_or_null(o->k3s_agent);
@@ -133,7 +134,7 @@ static int load_all(struct registry *r, struct k3_err *e)
 {
 	bool found;
 
-	if (r->loaded)
+	if (r->loaded || r->nowhere)
 		return 0;
 	tables_release(&r->yaml);
 	if (load_yaml(r, e))
@@ -243,7 +244,9 @@ static int decide(struct registry *r, struct registry_host *h, struct k3_err *e)
 {
 	struct search s = { .r = r, .h = h, .e = e };
 
-	if (r->hosts_dir || r->registries) {
+	if (r->nowhere) {
+		/* so be it */
+	} else if (r->hosts_dir || r->registries) {
 		if (search_named(&s, false) || search_named(&s, true))
 			return -1;
 	} else {

@@ -14,7 +14,7 @@ static void look(const struct registry_endpoint *ep)
 	char *repo;
 
 	if (!ep->caps || (strncmp(ep->url, "http://", 7) != 0 && strncmp(ep->url, "https://", 8)) ||
-	    strpbrk(ep->url, " \r\n?#@") || !*ep->host)
+	    strpbrk(ep->url, " \r\n?#") || !*ep->host || strpbrk(ep->host, "@/"))
 		abort();
 	for (size_t i = 0; i < ep->headers.n; i++)
 		if (strpbrk(ep->headers.items[i], "\r\n") || !strstr(ep->headers.items[i], ": "))
