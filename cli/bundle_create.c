@@ -207,7 +207,7 @@ static int create(const struct settings *s, const struct pl_opts *opts, const st
 
 	if (place_make(&p, s->file, &e) || place_open(&p, &e))
 		return cli_error(&e);
-	bars = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
+	bars = progress_new(progress_choose(s->quiet, s->registry.debug_http), s->verbose,
 			    (const char *const *)w->names, w->n);
 	o.root = p.fetched;
 	o.event = progress_event;
@@ -254,7 +254,8 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 		return cli_error(&e);
 	archives.spool_dir = spool_dir = sources_spool_dir(s->file);
 	archives.platform = o.platform;
-	if (wanted_gather(&w, &from, &e))
+	if (registry_flags_configure(&s->registry, NULL, &o.fetch, &e) ||
+	    wanted_gather(&w, &from, &e))
 		return cli_error(&e);
 	if (!w.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");

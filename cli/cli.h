@@ -36,6 +36,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_logout(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

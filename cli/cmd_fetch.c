@@ -150,7 +150,7 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 		 struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	struct progress *p = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
+	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http), s->verbose,
 					  (const char *const *)w->names, w->n);
 	struct pl_save_opts o = *opts;
 	struct k3_err e;
@@ -197,7 +197,8 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 		return cli_error(&e);
 	archives.spool_dir = spool_dir = sources_spool_dir(path);
 	archives.platform = o.platform;
-	if (wanted_gather(&w, &from, &e))
+	if (registry_flags_configure(&s->registry, NULL, &o.fetch, &e) ||
+	    wanted_gather(&w, &from, &e))
 		return cli_error(&e);
 	if (!w.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");

@@ -101,8 +101,8 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 		   size_t asked, struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	struct progress *p = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
-					  (const char *const *)w->names, w->n);
+	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http),
+					  s->verbose, (const char *const *)w->names, w->n);
 	struct pl_opts o = *opts;
 	struct k3_err e;
 	uint64_t start = k3_now_ms();
@@ -172,7 +172,8 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 	size_t asked = w.n;
 
 	if (imp_config_load(s->root, s->config_file, &config, &e) ||
-	    want_pause(&w, s, &config, &literal, &e))
+	    want_pause(&w, s, &config, &literal, &e) ||
+	    registry_flags_configure(&s->registry, &config, &o.fetch, &e))
 		return cli_error(&e);
 	o.address = store_address(s->address, &config);
 	return w.n ? preload(s, &o, &w, asked ? asked : w.n, c->cancel) : 0;

@@ -10,7 +10,7 @@
 #define JSON_MAX (256u << 20)
 
 struct settings {
-	const char *root, *ns, *platform, *output, *jobs;
+	const char *root, *ns, *platform, *config_file, *output, *jobs;
 	bool no_sync, quiet;
 	struct registry_flags registry;
 };
@@ -128,6 +128,17 @@ static int repair(const struct settings *s, const struct pl_opts *o, const struc
 	return cli_finish(rc && !status ? 1 : status);
 }
 
+static void on_event(void *arg, const struct pl_event *ev)
+{
+	char safe[K3_ERR_MSG_MAX];
+
+	(void)arg;
+	if (ev->kind != PL_EV_NOTICE)
+		return;
+	k3_escape(safe, sizeof(safe), ev->text);
+	fprintf(stderr, "warning: %s\n", safe);
+}
+
 static int choose_options(const struct settings *s, struct pl_opts *o, struct k3_err *e)
 {
 	*o = (struct pl_opts){
@@ -150,11 +161,14 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 static int prepare(struct settings *s, const struct words *refs, const struct cli *c)
 {
 	K3_AUTO_FREE char *root = s->root ? k3_xstrdup(s->root) : imp_default_root();
+	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct pl_opts o;
 	struct k3_err e;
 
 	s->root = root;
-	if (registry_flags_complete(&s->registry, NULL, c->cancel, &e) || choose_options(s, &o, &e))
+	if (registry_flags_complete(&s->registry, NULL, c->cancel, &e) ||
+	    choose_options(s, &o, &e) || imp_config_load(root, s->config_file, &config, &e) ||
+	    registry_flags_configure(&s->registry, &config, &o.fetch, &e))
 		return cli_error(&e);
 	if (refs->n)
 		return repair(s, &o, refs, c);
@@ -180,6 +194,8 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]",
 		  "of an image that the store does not tell it of\n(default: this machine's)",
 		  &s.platform },
+		{ "containerd-config", 0, OPT_STR, "FILE",
+		  "configuration to read mirrors of registries from", &s.config_file },
 		{ .kind = OPT_ROWS, .dest = registry },
 		{ "jobs", 'j', OPT_STR, "N",
 		  "layers hashed, trees built side by side (default:\none per CPU, 2 to 16)",

@@ -150,7 +150,8 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 	const struct wanted_from from = { .refs = args, .lists = &none, .manifests = &none };
 
 	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
-	    choose_options(s, args, &o, &e))
+	    choose_options(s, args, &o, &e) ||
+	    registry_flags_configure(&s->registry, NULL, &o.fetch, &e))
 		return cli_error(&e);
 	const char *word = args->items[0], *dir = args->items[1];
 	K3_AUTO_FREE char *spool_dir = sources_spool_dir(dir);

@@ -26,6 +26,8 @@ static const struct command commands[] = {
 	{ "login", NULL, "[OPTIONS] REGISTRY", "Check credentials and store them, as docker does",
 	  cmd_login },
 	{ "logout", NULL, "[OPTIONS] REGISTRY | --all", "Remove stored credentials", cmd_logout },
+	{ "config", NULL, "show [OPTIONS] REF", "Show which files decide how a registry is asked",
+	  cmd_config },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },

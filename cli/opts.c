@@ -96,6 +96,9 @@ static void store(const struct opt *o, const char *value)
 	case OPT_UNSET:
 		*(bool *)o->dest = false;
 		break;
+	case OPT_BOOL:
+		*(bool *)o->dest = !value || !strcmp(value, "true") || !strcmp(value, "1");
+		break;
 	case OPT_STR:
 		*(const char **)o->dest = value;
 		break;
@@ -112,6 +115,11 @@ static bool takes_value(const struct opt *o)
 	return o->kind == OPT_STR || o->kind == OPT_LIST;
 }
 
+static bool is_bool(const char *s)
+{
+	return !strcmp(s, "true") || !strcmp(s, "false") || !strcmp(s, "1") || !strcmp(s, "0");
+}
+
 /* argv[*i] is "--name" or "--name=value". */
 static int parse_long(const struct opt *table, int argc, char **argv, int *i, struct k3_err *e)
 {
@@ -125,6 +133,13 @@ static int parse_long(const struct opt *table, int argc, char **argv, int *i, st
 		o = next_row(&r);
 	if (!o)
 		return unknown(table, word, len, e);
+	if (o->kind == OPT_BOOL) {
+		if (value && !is_bool(value))
+			return k3_fail(e, K3_USAGE, "--%s is true or false, not \"%s\"", o->name,
+				       value);
+		store(o, value);
+		return 0;
+	}
 	if (!takes_value(o)) {
 		if (value)
 			return k3_fail(e, K3_USAGE, "--%s takes no value", o->name);

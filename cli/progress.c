@@ -41,6 +41,11 @@ struct progress {
 	uint64_t last_draw_ms;
 };
 
+enum progress_mode progress_choose(bool quiet, bool plain)
+{
+	return quiet ? PROGRESS_NONE : plain ? PROGRESS_PLAIN : PROGRESS_AUTO;
+}
+
 struct progress *progress_new(enum progress_mode mode, bool verbose, const char *const *names,
 			      size_t n)
 {

@@ -366,6 +366,10 @@ int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 		imp_config_release(out);
 		return -1;
 	}
+	out->files = K3_STEAL(v.files);
+	out->nfiles = v.nfiles;
+	v.nfiles = 0;
+	out->agent = agent ? k3_xstrdup(agent) : NULL;
 	out->pause_default = !v.pause;
 	out->pause = v.pause ? K3_STEAL(v.pause) : k3_xstrdup(default_pause(out->kind, root));
 	out->snapshotter = K3_STEAL(v.snapshotter);
@@ -386,5 +390,9 @@ void imp_config_release(struct imp_config *c)
 	free(c->pause);
 	free(c->snapshotter);
 	free(c->address);
+	for (size_t k = 0; k < c->nfiles; k++)
+		free(c->files[k]);
+	free(c->files);
+	free(c->agent);
 	*c = (struct imp_config){ 0 };
 }

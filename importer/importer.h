@@ -37,7 +37,10 @@ struct imp_config {
 	char *pause; /* pause image exactly as configured, or the default of this kind of root */
 	bool pause_default; /* nothing was configured: `pause` is our default for the kind */
 	char *snapshotter;  /* CRI snapshotter as configured, or NULL */
-	char *address;      /* socket of the daemon: as configured, or the default of this kind */
+	char **files;       /* all that was read of config.toml, imports included, in order */
+	size_t nfiles;
+	char *agent;   /* k3s's agent directory, or NULL for a containerd's root */
+	char *address; /* socket of the daemon: as configured, or the default of this kind */
 };
 
 /*
