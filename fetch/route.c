@@ -108,7 +108,7 @@ static void tell(struct route *rt, const struct endpoint *failed, const struct k
 }
 
 /* On to the next one of this round, or to the next round. */
-static int next(struct route *rt, struct k3_err *e)
+static int next(struct route *rt, bool told, struct k3_err *e)
 {
 	const struct endpoint *failed = rt->ep;
 	struct k3_err why;
@@ -119,7 +119,8 @@ static int next(struct route *rt, struct k3_err *e)
 		return -1;
 	}
 	if (found) {
-		tell(rt, failed, e);
+		if (!told)
+			tell(rt, failed, e);
 		/* it has as much time as the one before */
 		retry_extend(&rt->again);
 		return 0;
@@ -157,15 +158,16 @@ int route_failed(struct route *rt, struct k3_err *e)
 		rt->may_later = true;
 		rt->later = *e;
 	}
-	return next(rt, e);
+	return next(rt, false, e);
 }
 
 int route_useless(struct route *rt, struct k3_err *e)
 {
+	bool blamed = e->code == K3_DIGEST && rt->ep->id < ENDPOINTS_TOLD_APART &&
+		      endpoints_blame(rt->s->f, 1ull << rt->ep->id, e);
+
 	rt->out |= 1ull << rt->index;
-	if (e->code == K3_DIGEST && rt->ep->id < ENDPOINTS_TOLD_APART)
-		(void)endpoints_blame(rt->s->f, 1ull << rt->ep->id, e);
-	return next(rt, e);
+	return next(rt, blamed, e);
 }
 
 void route_done(struct route *rt)

@@ -7,15 +7,15 @@ free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# registry_start [-n NAME] [-s DIR] [-r] [-a] [-k] [-t]: start a registry and set $REGISTRY
+# registry_start [-n NAME] [-s DIR] [-r] [-a] [-k] [-t] [-c]: start a registry and set $REGISTRY
 # to its host:port.  It serves the test images (read-only) unless -s names a
 # directory of its own (-r: read-only as well).  -a asks for user "tester", password "secret"; -t speaks
-# TLS with a certificate of the CA in $T/NAME/ca.pem; -k sends who comes to the
-# token service of tokens_start.  NAME (default: registry)
-# is for registry_stop; the log is $T/NAME/log.
+# TLS with a certificate of the CA in $T/NAME/ca.pem; -c also wants one of the client
+# ($T/NAME/client.pem, client.key); -k sends who comes to the token service of tokens_start.  NAME
+# (default: registry) is for registry_stop; the log is $T/NAME/log.
 registry_start() {
-    local OPTIND opt name=registry storage="" readonly="" auth="" tokens="" tls="" dir i port
-    while getopts n:s:rakt opt; do
+    local OPTIND opt name=registry storage="" readonly="" auth="" tokens="" tls="" client="" dir i port
+    while getopts n:s:raktc opt; do
         case $opt in
         n) name=$OPTARG ;;
         s) storage=$OPTARG ;;
@@ -23,6 +23,7 @@ registry_start() {
         a) auth=1 ;;
         k) tokens=1 ;;
         t) tls=1 ;;
+        c) client=1 ;;
         *) return 2 ;;
         esac
     done
@@ -51,6 +52,7 @@ PY
             fi
             printf 'http:\n  addr: 127.0.0.1:%s\n' "$port"
             [ -z "$tls" ] || printf '  tls:\n    certificate: %s\n    key: %s\n' "$dir/server.pem" "$dir/server.key"
+            [ -z "$client" ] || printf '    clientcas:\n      - %s\n' "$dir/ca.pem"
             [ -z "$auth" ] || printf 'auth:\n  htpasswd:\n    realm: test\n    path: %s\n' "$dir/htpasswd"
             [ -z "$tokens" ] || printf 'auth:\n  token:\n    realm: http://127.0.0.1:%s/token\n    service: %s\n    issuer: %s\n    rootcertbundle: %s\n' \
                 "$(cat "$T/tokens/port")" k3simg-test k3simg-test "$T/tokens/root.pem"
@@ -74,7 +76,7 @@ _registry_ready() {
     local i
     for ((i = 0; i < 100; i++)); do
         kill -0 "$(cat "$1/pid")" 2>/dev/null || return 1
-        if curl -s -o "$1/probe" --noproxy '*' ${3:+--cacert "$1/ca.pem"} "http${3:+s}://127.0.0.1:$2/v2/"; then
+        if curl -s -o "$1/probe" --noproxy '*' ${3:+--cacert "$1/ca.pem" --cert "$1/client.pem" --key "$1/client.key"} "http${3:+s}://127.0.0.1:$2/v2/"; then
             return 0
         fi
         sleep 0.05
@@ -89,9 +91,12 @@ _registry_certificates() {
             -subj '/CN=k3simg test CA' -keyout ca.key -out ca.pem
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
             -subj '/CN=127.0.0.1' -keyout server.key -out server.csr
-        printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' >ext
+        printf 'subjectAltName=IP:127.0.0.1,DNS:reg.test\nbasicConstraints=CA:FALSE\n' >ext
         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
             -extfile ext -out server.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+            -subj '/CN=tester' -keyout client.key -out client.csr
+        openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out client.pem
     ) >"$1/openssl.log" 2>&1 || die "openssl could not make certificates"
 }
 
