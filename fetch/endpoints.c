@@ -297,8 +297,8 @@ void endpoint_set_denied(struct fetch *f, const struct endpoint *ep, const char 
 	(void)remember(f, key);
 }
 
-/* The next mirror to blame; NULL when there is none. */
-static const struct endpoint *blame_one(struct fetch *f, uint64_t ids)
+/* The next mirror among these, and whether it is blamed for the first time. */
+static const struct endpoint *blame_one(struct fetch *f, uint64_t *ids, bool *first)
 {
 	K3_WITH_MONITOR(f->monitor);
 
@@ -306,9 +306,11 @@ static const struct endpoint *blame_one(struct fetch *f, uint64_t ids)
 		for (size_t i = 0; i < l->n; i++) {
 			struct endpoint *ep = &l->items[i];
 
-			if (ep->id >= ENDPOINTS_TOLD_APART || !(ids >> ep->id & 1) || ep->bad ||
+			if (ep->id >= ENDPOINTS_TOLD_APART || !(*ids >> ep->id & 1) ||
 			    !ep->conf->mirror)
 				continue;
+			*ids &= ~(1ull << ep->id);
+			*first = !ep->bad;
 			ep->bad = true;
 			return ep;
 		}
@@ -318,12 +320,14 @@ static const struct endpoint *blame_one(struct fetch *f, uint64_t ids)
 bool endpoints_blame(struct fetch *f, uint64_t ids, const struct k3_err *why)
 {
 	const struct endpoint *ep;
-	bool some = false;
+	bool some = false, first;
 
-	while ((ep = blame_one(f, ids)) != NULL) {
+	while ((ep = blame_one(f, &ids, &first)) != NULL) {
 		some = true;
-		notice(f, "mirror %s sent wrong bytes and is not asked again in this run: %s",
-		       ep->conf->url, why->msg);
+		if (first)
+			notice(f,
+			       "mirror %s sent wrong bytes and is not asked again in this run: %s",
+			       ep->conf->url, why->msg);
 	}
 	return some;
 }

@@ -52,7 +52,7 @@ void endpoint_tls(const struct fetch *f, const struct endpoint *ep, const char *
 bool endpoint_usable(struct fetch *f, const struct endpoint *ep, const char *repo);
 void endpoint_set_gone(struct fetch *f, const struct endpoint *ep);
 void endpoint_set_denied(struct fetch *f, const struct endpoint *ep, const char *repo);
-/* Marks those with these ids (bits) that are mirrors as bad; true when there was a new one. */
+/* Marks those with these ids (bits) that are mirrors as bad; true when there was one. */
 bool endpoints_blame(struct fetch *f, uint64_t ids, const struct k3_err *why);
 
 /* Tells the user, through fetch_opts.on_notice. */

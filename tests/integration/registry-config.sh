@@ -134,7 +134,7 @@ passed_over() {
     shift 2
     hosts "$PLAIN" "[host.\"$url\"]"
     try 0 "mirror ${url##*/}, then the registry" --hosts-dir "$DIR" "$@" "$PLAIN/$IMAGE"
-    check_has "mirror ${url##*/}: is named, and why" "$OUT" "warning: mirror $url[^ ]* .*$why"
+    check_has "mirror ${url##*/}: is named, and why" "$OUT" "warning: mirror ${url}[^ ]* .*$why"
 }
 
 with_bad_mirrors() {
@@ -227,9 +227,11 @@ proxy_start() {
 
 # through NAME=VALUE...: one preload of a registry that only a proxy can find.
 through() {
-    local status=$1 name=$2
+    local status=$1 name=$2 i
     shift 2
-    export "$@"
+    for i; do
+        export "${i?}"
+    done
     try "$status" "$name" --hosts-dir "$DIR" "${FROM:-reg.test:${PLAIN#*:}}/$IMAGE"
     unset "${@%%=*}"
 }
