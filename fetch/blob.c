@@ -288,6 +288,29 @@ static bool is_spoilt(const struct blob *b, const struct k3_err *e)
 	       (b->sources >> b->to.ep->id & 1);
 }
 
+/* 0 = b->to is at whoever is to be asked now. */
+static int move_on(struct blob *b, bool other_way, struct k3_err *e)
+{
+	/* The same one may send the whole; another one knows nothing of that. */
+	if (other_way)
+		return retry_wait(&b->to.again, e);
+	if (e->code == K3_DIGEST && !e->retry)
+		return route_useless(&b->to, e);
+	return route_failed(&b->to, e);
+}
+
+/* One answer tells whether ranges are liked at all; its pause has been obeyed. */
+static void judge_ranges(const struct fetch_session *s, struct blob *b, uint64_t first,
+			 bool refused, bool over)
+{
+	if (refused && !k3_cancelled(s->f->o.cancel) &&
+	    (over || (b->part->whole_too && b->got == first)))
+		b->part->refused = true;
+	if (!over && b->asked && !b->part && b->to.again.failed >= RANGE_FAILURES &&
+	    b->o.status >= 500)
+		b->no_range = true;
+}
+
 /* After a failed try: 0 = go on, with whoever b->to is at now. */
 static int after_failure(struct fetch_session *s, struct blob *b, uint64_t first, bool no_range,
 			 struct k3_err *e)
@@ -297,30 +320,16 @@ static int after_failure(struct fetch_session *s, struct blob *b, uint64_t first
 
 	if (b->fn_failed || (b->part && b->part->refused && b->to.all->n == 1) || is_spoilt(b, e))
 		return -1;
-	/* The same one may send the whole; another one knows nothing of that. */
-	int rest;
+	int rest = move_on(b, b->no_range && !no_range, e);
 
-	if (b->no_range && !no_range)
-		rest = retry_wait(&b->to.again, e);
-	else if (e->code == K3_DIGEST && !e->retry)
-		rest = route_useless(&b->to, e);
-	else
-		rest = route_failed(&b->to, e);
 	if (!rest && b->to.ep != asked) {
 		b->no_range = false;
 		if (b->part)
 			b->part->refused = false;
 		return 0;
 	}
-	/* One answer tells whether ranges are liked at all; its pause has been obeyed. */
-	if (refused && !k3_cancelled(s->f->o.cancel) &&
-	    (rest || (b->part->whole_too && b->got == first)))
-		b->part->refused = true;
-	if (rest || (b->part && b->part->refused))
-		return -1;
-	if (b->asked && !b->part && b->to.again.failed >= RANGE_FAILURES && b->o.status >= 500)
-		b->no_range = true;
-	return 0;
+	judge_ranges(s, b, first, refused, rest != 0);
+	return rest || (b->part && b->part->refused) ? -1 : 0;
 }
 
 /* Until b->end, which grows to the end of the blob when a part gets the whole. */

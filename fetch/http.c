@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fetch/http.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,13 +64,6 @@ const char *http_system_ca(void)
 bool http_system_ca_dir(void)
 {
 	return curl_version_info(CURLVERSION_NOW)->capath != NULL;
-}
-
-const char *http_upper_proxy(void)
-{
-	const char *lower = getenv("http_proxy"), *upper = getenv("HTTP_PROXY");
-
-	return !(lower && *lower) && upper && *upper && !getenv("REQUEST_METHOD") ? upper : NULL;
 }
 
 int http_new(const struct http_opts *o, struct http **out, struct k3_err *e)
@@ -494,12 +486,9 @@ static bool wants_certificate(const struct http *h)
 
 static int fail_client(struct http *h, struct k3_err *e)
 {
-	const struct http_tls *tls = h->rq->tls;
-
-	h->fault = HTTP_FAULT_OTHER;
-	if (tls && tls->cert)
+	if (h->rq->tls && h->rq->tls->cert)
 		return k3_fail(e, K3_AUTH, "%s refuses the client certificate %s: %s", h->origin,
-			       tls->cert, h->reason);
+			       h->rq->tls->cert, h->reason);
 	k3_fail(e, K3_AUTH, "%s wants a client certificate: %s", h->origin, h->reason);
 	return k3_hint(e,
 		       "name one in hosts.toml (client) or registries.yaml (cert_file, key_file)");
@@ -765,33 +754,6 @@ int http_url_origin(const char *url, char out[HTTP_ORIGIN_MAX], struct k3_err *e
 		if (*p >= 'A' && *p <= 'Z')
 			*p = (char)(*p - 'A' + 'a');
 	return 0;
-}
-
-bool http_origin_is_tls(const char *origin)
-{
-	return !strncmp(origin, "https://", 8);
-}
-
-bool http_origin_is_loopback(const char *origin)
-{
-	const char *host = strstr(origin, "://");
-	char name[HTTP_ORIGIN_MAX];
-	struct in_addr v4;
-
-	if (!host)
-		return false;
-	host += 3;
-	if (!strncmp(host, "[::1]", 5))
-		return true;
-	size_t n = strcspn(host, ":");
-
-	if (n >= sizeof(name))
-		return false;
-	memcpy(name, host, n);
-	name[n] = '\0';
-	if (inet_pton(AF_INET, name, &v4) == 1)
-		return ntohl(v4.s_addr) >> 24 == 127;
-	return !strcmp(name, "localhost");
 }
 
 int http_url_join(const char *base, const char *location, char **out, struct k3_err *e)

@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/thread.h"
+#include "fetch/origin.h"
 
-#define HTTP_ORIGIN_MAX 320       /* "https://<host of 255>:<port>" with the NUL */
 #define HTTP_HEAD_MAX (64u << 10) /* bytes of all header fields of one answer */
 #define HTTP_URL_MAX (16u << 10)  /* signed storage URLs have been seen with 4 KiB */
 
@@ -90,12 +90,6 @@ K3_MUST int http_run(struct http *h, const struct http_req *rq, const struct htt
 		     struct k3_err *e);
 enum http_fault http_fault(const struct http *h); /* of the last run */
 
-/*
- * The proxy of the environment for plain HTTP in upper case, which libcurl leaves out; NULL when
- * there is none, or in a CGI program, where a client could set it.
- */
-const char *http_upper_proxy(void);
-
 /* PEM file that libcurl trusts by default, or NULL. */
 const char *http_system_ca(void);
 /* Has it a directory of certificates by default? */
@@ -107,9 +101,6 @@ void http_global_cleanup(void);
 
 /* "https://host[:port]" in lower case, without the scheme's own port.  K3_PROTO. */
 K3_MUST int http_url_origin(const char *url, char out[HTTP_ORIGIN_MAX], struct k3_err *e);
-/* Is this origin on 127.0.0.0/8, [::1] or localhost?  Such a one is never asked by proxy. */
-bool http_origin_is_loopback(const char *origin);
-bool http_origin_is_tls(const char *origin);
 /*
  * Resolves a Location against the URL it came from.  Only http and https, no user part.
  * K3_PROTO.  Caller frees *out.
