@@ -150,8 +150,8 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 		 struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http), s->verbose,
-					  (const char *const *)w->names, w->n);
+	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http),
+					  s->verbose, (const char *const *)w->names, w->n);
 	struct pl_save_opts o = *opts;
 	struct k3_err e;
 

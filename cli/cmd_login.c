@@ -5,15 +5,15 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/password.h"
+#include "cli/registry_flags.h"
 #include "fetch/fetch.h"
 
 #define JSON_MAX (64u << 10)
-#define TIMEOUT_MIN_MS 1000u
-#define TIMEOUT_MAX_MS 86400000u
 
 struct settings {
-	const char *user, *password, *auth_file, *ca_file, *output, *timeout;
-	bool from_stdin, plain_http, get, quiet;
+	const char *user, *password, *output;
+	bool from_stdin, get, quiet;
+	struct registry_flags registry;
 };
 
 static const char about[] =
@@ -169,29 +169,22 @@ static int login(const struct settings *s, const struct cli *c, const char *host
 	return 0;
 }
 
-static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
+static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
-	struct fetch_opts o = {
-		.plain_http = s->plain_http,
-		.auth_file = s->auth_file,
-		.ca_file = s->ca_file,
-		.user_agent = "k3simg/" K3_VERSION,
-		.cancel = c->cancel,
-	};
+	struct fetch_opts o = { .cancel = c->cancel };
 	K3_AUTO_FREE char *host = NULL;
 	struct k3_err e;
 
-	if (check_words(s, args, &e) || fetch_login_host(args->items[0], &host, &e))
-		return cli_error(&e);
-	if (s->timeout && cli_parse_time("timeout", s->timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS,
-					 &o.timeout_ms, &e))
+	if (check_words(s, args, &e) || fetch_login_host(args->items[0], &host, &e) ||
+	    registry_flags_choose(&s->registry, &o, &e) ||
+	    registry_flags_configure(&s->registry, NULL, &o, &e))
 		return cli_error(&e);
 	return login(s, c, host, &o, &e) ? cli_error(&e) : cli_finish(0);
 }
 
 int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
-	struct settings s = { .output = "text" };
+	struct settings s = { .output = "text", .registry.tls_verify = true };
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
@@ -206,12 +199,17 @@ int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "authfile", 0, OPT_STR, "FILE",
 		  "store it there (default: $REGISTRY_AUTH_FILE, then\n"
 		  "$DOCKER_CONFIG/config.json, ~/.docker/config.json)",
-		  &s.auth_file },
-		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS", &s.plain_http },
+		  &s.registry.auth_file },
+		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS",
+		  &s.registry.plain_http },
 		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
-		  &s.ca_file },
+		  &s.registry.ca_file },
+		{ "tls-verify", 0, OPT_BOOL, NULL, "=false: the registry need not prove who it is",
+		  &s.registry.tls_verify },
+		{ "hosts-dir", 0, OPT_STR, "DIR", "as for preload", &s.registry.hosts_dir },
+		{ "registries", 0, OPT_STR, "FILE", "as for preload", &s.registry.registries },
 		{ "timeout", 0, OPT_STR, "TIME", "give up after so long (default: 60s)",
-		  &s.timeout },
+		  &s.registry.timeout },
 		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
 		{ 0 },
 	};
@@ -226,5 +224,6 @@ int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **a
 		status = prepare(&s, &args, c);
 	}
 	words_release(&args);
+	registry_flags_release(&s.registry);
 	return status;
 }

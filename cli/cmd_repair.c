@@ -147,6 +147,7 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		.no_sync = s->no_sync,
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
+		.event = on_event,
 	};
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/registry_flags.h"
 
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/password.h"
 
@@ -28,7 +29,8 @@ void registry_flags_rows(struct registry_flags *r, struct opt rows[REGISTRY_ROWS
 		{ "tls-verify", 0, OPT_BOOL, NULL, "=false: a registry need not prove who it is",
 		  &r->tls_verify },
 		{ "hosts-dir", 0, OPT_STR, "DIR",
-		  "mirrors and TLS of registries: DIR/HOST/hosts.toml\n(default: those of the root's "
+		  "mirrors and TLS of registries: DIR/HOST/hosts.toml\n(default: those of the "
+		  "root's "
 		  "k3s or containerd)",
 		  &r->hosts_dir },
 		{ "registries", 0, OPT_STR, "FILE",
@@ -91,6 +93,16 @@ void registry_flags_release(struct registry_flags *r)
 	password_forget(&r->complete);
 }
 
+/* For those who show no progress; the pipeline has a place for it there. */
+static void on_notice(void *arg, const char *text)
+{
+	char safe[K3_ERR_MSG_MAX];
+
+	(void)arg;
+	k3_escape(safe, sizeof(safe), text);
+	fprintf(stderr, "warning: %s\n", safe);
+}
+
 /* One call is one write, so that threads do not mix their lines. */
 static void on_trace(void *arg, const char *lines)
 {
@@ -108,6 +120,7 @@ int registry_flags_choose(const struct registry_flags *r, struct fetch_opts *out
 	out->ca_file = r->ca_file;
 	out->user_agent = "k3simg/" K3_VERSION;
 	out->insecure = !r->tls_verify;
+	out->on_notice = on_notice;
 	out->on_trace = r->debug_http ? on_trace : NULL;
 	if (r->retries && cli_parse_count("retries", r->retries, 0, RETRIES_MAX, &retries, e))
 		return -1;

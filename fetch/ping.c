@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "fetch/answer.h"
 #include "fetch/auth.h"
+#include "fetch/endpoints.h"
 #include "fetch/hosts.h"
 #include "fetch/request.h"
 #include "fetch/retry.h"
@@ -14,6 +15,7 @@
 
 struct ping {
 	struct fetch_session *s;
+	const struct endpoint *ep;
 	struct oci_ref r; /* without a repository */
 	struct outcome o;
 	bool asked; /* for credentials */
@@ -28,9 +30,11 @@ static int on_head(void *arg, const struct http_head *h, struct k3_err *e)
 
 static int ask(struct ping *p, const char *url, const char *authorization, struct k3_err *e)
 {
-	const struct exchange x = {
-		.url = url, .authorization = authorization, .on_head = on_head, .arg = p
-	};
+	const struct exchange x = { .url = url,
+				    .authorization = authorization,
+				    .on_head = on_head,
+				    .to_endpoint = true,
+				    .arg = p };
 	int rc = exchange_run(p->s, &x, &p->o, e);
 
 	if (p->o.answered)
@@ -56,8 +60,13 @@ static int authenticate(struct ping *p, const char *url, char **authorization, s
 
 static int try_scheme(struct ping *p, bool plain, struct k3_err *e)
 {
-	const char *host = strcmp(p->r.host, "docker.io") != 0 ? p->r.host : "registry-1.docker.io";
-	K3_AUTO_FREE char *url = k3_xasprintf("%s://%s/v2/", plain ? "http" : "https", host);
+	const char *base = p->ep->conf->url;
+
+	if (plain && !strncmp(base, "https://", 8))
+		base += strlen("https://");
+	else
+		plain = false;
+	K3_AUTO_FREE char *url = k3_xasprintf("%s%s/", plain ? "http://" : "", base);
 	AUTH_AUTO char *authorization = NULL;
 
 	if (ask(p, url, NULL, e))
@@ -79,10 +88,11 @@ static int try_scheme(struct ping *p, bool plain, struct k3_err *e)
 /* As request_try: a loopback registry may speak without TLS. */
 static int try_once(struct ping *p, struct k3_err *e)
 {
-	bool plain = hosts_plain(p->s->f, p->r.host);
+	bool open = p->ep->conf->open_scheme;
+	bool plain = open && hosts_plain(p->s->f, p->r.host);
 	int rc = try_scheme(p, plain, e);
 
-	if (!rc || plain || !p->o.not_tls || !http_origin_is_loopback(p->o.origin))
+	if (!rc || plain || !open || !p->o.not_tls || !http_origin_is_loopback(p->o.origin))
 		return rc;
 	struct k3_err first = *e;
 
@@ -94,15 +104,37 @@ static int try_once(struct ping *p, struct k3_err *e)
 	return rc;
 }
 
+/* The registry itself, as the files say to talk to it; mirrors have credentials of their own. */
+static int find_endpoint(struct ping *p, const char *host, struct k3_err *e)
+{
+	const struct endpoints *all;
+
+	if (endpoints_of(p->s->f, host, &all, e))
+		return -1;
+	for (size_t i = 0; i < all->n; i++)
+		if (!all->items[i].conf->mirror)
+			p->ep = &all->items[i];
+	if (!p->ep) {
+		k3_fail(e, K3_USAGE, "%s itself is never asked", host);
+		return k3_hint(e,
+			       "\"k3simg config show %s/x\" tells which mirrors are: log in there",
+			       host);
+	}
+	p->s->ep = p->ep;
+	p->r.host = p->ep->conf->host;
+	return endpoint_prepare(p->s->f, p->ep, e);
+}
+
 int fetch_login_check(struct fetch_session *s, const char *host, bool *asked, struct k3_err *e)
 {
-	K3_AUTO_FREE char *name = k3_xstrdup(host);
 	char none[] = "";
-	struct ping p = { .s = s, .r = { .host = name, .repo = none } };
+	struct ping p = { .s = s, .r = { .repo = none } };
 	struct retry again;
 
-	if (retry_start(&again, s, host, host, e))
+	retry_start(&again, s, host);
+	if (find_endpoint(&p, host, e) || hosts_check(s->f, p.r.host, e))
 		return -1;
+	again.host = p.r.host;
 	while (try_once(&p, e)) {
 		if (!retry_wait(&again, e))
 			continue;

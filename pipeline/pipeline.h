@@ -182,7 +182,7 @@ K3_MUST int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_
 
 struct pl_unpack_opts {
 	struct oci_platform platform;
-	struct fetch_opts fetch; /* cancel is set by the pipeline */
+	struct fetch_opts fetch; /* cancel is set by the pipeline; on_notice is the caller's */
 	struct unpack_limits limits;
 	/* Called before each layer, from 0, with the bytes of its blob.  May be NULL. */
 	void (*layer)(void *arg, size_t i, size_t n, uint64_t bytes);
@@ -318,10 +318,10 @@ struct pl_save_opts {
 	bool all_platforms;
 	struct oci_platform platform; /* of indexes, without all_platforms */
 	unsigned connections;         /* 1 to PL_TRANSFERS_MAX; 0 = as many as preload has */
-	struct fetch_opts fetch;      /* cancel and on_retry are set by the pipeline */
+	struct fetch_opts fetch;      /* cancel, on_retry and on_notice are set by the pipeline */
 	/*
 	 * As pl_opts.event: PL_EV_RESOLVED, _LAYER (PL_LAYER_DONE: it was there), _WHOLE,
-	 * _FAILED, _RETRY, _LOSS, _COMMIT.
+	 * _FAILED, _RETRY, _NOTICE, _LOSS, _COMMIT.
 	 */
 	void (*event)(void *arg, const struct pl_event *ev);
 	void *arg;

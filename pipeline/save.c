@@ -280,6 +280,14 @@ static void on_retry(void *arg, const char *what, unsigned attempt, uint64_t wai
 	save_event_locked(s, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = why });
 }
 
+static void on_notice(void *arg, const char *text)
+{
+	struct save *s = arg;
+	K3_WITH_MONITOR(s->mon);
+
+	save_event_locked(s, &(struct pl_event){ .kind = PL_EV_NOTICE, .text = text });
+}
+
 static int run_stages(struct save *s, struct k3_err *e)
 {
 	struct fetch_opts fo = s->o->fetch;
@@ -288,6 +296,8 @@ static int run_stages(struct save *s, struct k3_err *e)
 	fo.cancel = s->stop;
 	fo.on_retry = on_retry;
 	fo.on_retry_arg = s;
+	fo.on_notice = on_notice;
+	fo.on_notice_arg = s;
 	if (layout_open(dir, &s->layout, e) || fetch_new(&fo, &s->fetch, e))
 		return -1;
 	run_workers(s, connections(s, s->nimages), resolve_worker);
