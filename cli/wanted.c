@@ -269,8 +269,8 @@ static int take_image(void *arg, const char *image, unsigned line, struct k3_err
 static void remark(void *arg, const struct kube_note *n)
 {
 	static const char *const why[] = {
-		[KUBE_UNKNOWN_KIND] = "is of no kind that Kubernetes itself has: the images it may "
-				      "run are not known",
+		[KUBE_UNKNOWN_KIND] = ("is of no kind that Kubernetes itself has: the images it "
+				       "may run are not known"),
 		[KUBE_HELM_CHART] = "cannot be rendered here: give what helm template makes of it",
 		[KUBE_NO_IMAGE] = "has no image",
 	};
