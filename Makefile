@@ -24,7 +24,7 @@ FUZZ_S ?= 60
 VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
-FOLDERS := base oci bolt registry fetch unpack archive snapshot grpc cri importer pipeline cli
+FOLDERS := base kube oci bolt registry fetch unpack archive snapshot grpc cri importer pipeline cli
 LIBS := libcurl libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)
@@ -184,9 +184,12 @@ bench: all $(BENCH_BIN)
 install: all
 	install -D -m 0755 $(O)/k3simg $(DESTDIR)$(PREFIX)/bin/k3simg
 	install -D -m 0644 docs/k3simg.1 $(DESTDIR)$(PREFIX)/share/man/man1/k3simg.1
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/k3simg/images images/*.list images/README.md
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/k3simg $(DESTDIR)$(PREFIX)/share/man/man1/k3simg.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/k3simg/images
+	rmdir $(DESTDIR)$(PREFIX)/share/k3simg 2>/dev/null || :
 
 clean:
 	rm -rf $(O)

@@ -112,6 +112,27 @@ int k3_open_dir(int dirfd, const char *name, int *fd, struct k3_err *e)
 	return 0;
 }
 
+int k3_temp_file(const char *dir, int *fd, struct k3_err *e)
+{
+	*fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (*fd >= 0)
+		return 0;
+	/* Not every file system knows files without a name. */
+	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+		return k3_fail_sys(e, errno, "cannot make a temporary file in %s", dir);
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/.k3simg-XXXXXX", dir);
+
+	*fd = mkostemp(path, O_CLOEXEC);
+	if (*fd < 0)
+		return k3_fail_sys(e, errno, "cannot make a temporary file in %s", dir);
+	if (unlink(path)) {
+		k3_fail_sys(e, errno, "cannot remove %s", path);
+		k3_closep(fd);
+		return -1;
+	}
+	return 0;
+}
+
 int k3_make_dir(int dirfd, const char *name, mode_t mode, int *fd, struct k3_err *e)
 {
 	K3_AUTO_FD int got = -1;

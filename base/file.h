@@ -33,6 +33,11 @@ K3_MUST int k3_read_file(int dirfd, const char *name, struct k3_buf *out, struct
 /* Opens a directory (O_CLOEXEC, final symlink followed).  K3_NOTFOUND, K3_IO. */
 K3_MUST int k3_open_dir(int dirfd, const char *name, int *fd, struct k3_err *e);
 /*
+ * An empty file without a name in a directory, for reading and writing, which goes with its last
+ * descriptor.
+ */
+K3_MUST int k3_temp_file(const char *dir, int *fd, struct k3_err *e);
+/*
  * Makes `name` (one component) with exactly this mode unless it is a directory already, and
  * opens it.
  */

@@ -31,6 +31,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */
@@ -58,9 +59,5 @@ K3_MUST int cli_parse_size(const char *option, const char *text, uint64_t *out, 
 /* "90", "90s", "500ms", "5m", "1h" in milliseconds, from low to high (both in whole units). */
 K3_MUST int cli_parse_time(const char *option, const char *text, unsigned low, unsigned high,
 			   unsigned *ms, struct k3_err *e);
-
-/* Calls fn for each line of a list of references that says something; "-" is standard input. */
-typedef int cli_line_fn(void *arg, const char *text, struct k3_err *e);
-K3_MUST int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e);
 
 #endif

@@ -6,78 +6,28 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
+#include "cli/registry_opts.h"
+#include "cli/wanted.h"
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
 
 #define JSON_MAX (64u << 20) /* of the results: some 100,000 images */
-#define RETRIES_MAX 100u
-#define TIMEOUT_MIN_MS 1000u
-#define TIMEOUT_MAX_MS 86400000u
 
 /* What the words of the command line say. */
 struct settings {
-	const char *root, *ns, *platform, *snapshots, *pause, *creds, *auth_file, *ca_file;
-	const char *config_file, *output, *jobs, *chunk_size, *retries, *timeout;
-	const char *mode, *address;
-	bool plain_http, pin, no_sync, quiet, verbose;
-	struct words lists;
-};
-
-/* The images wanted, in the order they were named. */
-struct wanted {
-	struct pl_request *reqs;
-	char **names; /* normalised, with tag and digest */
-	size_t n, cap, cap_names;
-	char *literal; /* pause image as configured, if that is no normalised name */
+	const char *root, *ns, *platform, *snapshots, *pause, *config_file, *output, *jobs;
+	const char *chunk_size, *mode, *address, *name;
+	bool pin, no_sync, quiet, verbose;
+	struct words lists, manifests;
+	struct registry_opts registry;
 };
 
 static const char about[] =
 	"\n"
 	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:...\n"
+	"or a source: oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], where\n"
+	"FILE may be compressed by gzip or zstd, or - for standard input.\n"
 	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n";
-
-static void wanted_release(struct wanted *w)
-{
-	for (size_t i = 0; i < w->n; i++) {
-		oci_ref_release(&w->reqs[i].ref);
-		free(w->names[i]);
-	}
-	free(w->reqs);
-	free(w->names);
-	free(w->literal);
-}
-
-/* Adds a reference unless it is there; *index is its place. */
-static int want(struct wanted *w, const char *text, size_t *index, struct k3_err *e)
-{
-	struct oci_ref ref;
-
-	if (oci_ref_parse(text, &ref, e))
-		return -1;
-	char *name = oci_ref_full(&ref);
-
-	for (size_t i = 0; i < w->n; i++) {
-		if (strcmp(w->names[i], name) != 0)
-			continue;
-		*index = i;
-		free(name);
-		oci_ref_release(&ref);
-		return 0;
-	}
-	w->reqs = k3_xgrow(w->reqs, w->n, &w->cap, sizeof(*w->reqs));
-	w->names = k3_xgrow(w->names, w->n, &w->cap_names, sizeof(*w->names));
-	w->reqs[w->n] = (struct pl_request){ .ref = ref };
-	w->names[w->n] = name;
-	*index = w->n++;
-	return 0;
-}
-
-static int want_line(void *arg, const char *text, struct k3_err *e)
-{
-	size_t index;
-
-	return want(arg, text, &index, e);
-}
 
 /* Trees of one snapshotter are of no use to another. */
 static void check_snapshotter(const struct imp_config *c)
@@ -91,9 +41,12 @@ static void check_snapshotter(const struct imp_config *c)
 			c->file, name, c->snapshotter ? "" : " by default");
 }
 
-/* The pause image: kubelet looks it up under the literal text of the configuration. */
+/*
+ * The pause image: kubelet looks it up under the literal text of the configuration, which
+ * *literal is if that is no normalised name; the caller's.
+ */
 static int want_pause(struct wanted *w, const struct settings *s, const struct imp_config *config,
-		      struct k3_err *e)
+		      char **literal, struct k3_err *e)
 {
 	bool automatic = !strcmp(s->pause, "auto");
 	const char *text = automatic ? config->pause : s->pause;
@@ -103,13 +56,13 @@ static int want_pause(struct wanted *w, const struct settings *s, const struct i
 		return 0;
 	if (automatic)
 		check_snapshotter(config);
-	if (want(w, text, &index, e))
+	if (wanted_add(w, text, &index, e))
 		return k3_wrap(e, "pause image");
 	K3_AUTO_FREE char *name = oci_ref_name(&w->reqs[index].ref);
 
 	if (strcmp(name, text) != 0) {
-		w->literal = k3_xstrdup(text);
-		w->reqs[index].literal_name = w->literal;
+		*literal = k3_xstrdup(text);
+		w->reqs[index].literal_name = *literal;
 	}
 	if (automatic && !s->quiet)
 		fprintf(stderr, "pause image: %s (%s)\n", text,
@@ -130,19 +83,6 @@ static int choose_numbers(const struct settings *s, struct pl_opts *o, struct k3
 	return k3_hint(e, "at least 1MiB, or 0 to fetch every layer in one piece");
 }
 
-static int choose_limits(const struct settings *s, struct fetch_opts *o, struct k3_err *e)
-{
-	unsigned retries = 0;
-
-	if (s->retries && cli_parse_count("retries", s->retries, 0, RETRIES_MAX, &retries, e))
-		return -1;
-	if (s->retries)
-		o->attempts = retries + 1;
-	return s->timeout ? cli_parse_time("timeout", s->timeout, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS,
-					   &o->timeout_ms, e)
-			  : 0;
-}
-
 static int choose_options(const struct settings *s, const struct cli *c, struct pl_opts *o,
 			  struct k3_err *e)
 {
@@ -153,14 +93,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		.no_sync = s->no_sync,
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
-		.fetch = {
-			.plain_http = s->plain_http,
-			.creds = s->creds,
-			.auth_file = s->auth_file,
-			.ca_file = s->ca_file,
-			.user_agent = "k3simg/" K3_VERSION,
-			.cancel = c->cancel,
-		},
+		.fetch.cancel = c->cancel,
 	};
 	if (!strcmp(s->mode, "live"))
 		o->mode = IMP_LIVE;
@@ -175,7 +108,7 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 			       s->snapshots);
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (choose_numbers(s, o, e) || choose_limits(s, &o->fetch, e))
+	if (choose_numbers(s, o, e) || registry_opts_choose(&s->registry, &o->fetch, e))
 		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
@@ -337,28 +270,33 @@ static const char *choose_address(const struct settings *s, const struct imp_con
 
 static int prepare(const struct settings *s, const struct words *args, const struct cli *c)
 {
+	K3_AUTO_FREE char *spool_dir = sources_spool_dir(s->root);
+	struct sources_opts archives = { .spool_dir = spool_dir,
+					 .name = s->name,
+					 .limits = unpack_limits_default,
+					 .cancel = c->cancel };
+	const struct wanted_from from = { args,     &s->lists,  &s->manifests,
+					  s->quiet, s->verbose, &archives };
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
+	K3_AUTO_FREE char *literal = NULL;
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct pl_opts o;
 	struct k3_err e;
-	size_t index;
 
 	if (choose_options(s, c, &o, &e))
 		return cli_error(&e);
-	for (size_t i = 0; i < args->n; i++)
-		if (want(&w, args->items[i], &index, &e))
-			return cli_error(&e);
-	for (size_t i = 0; i < s->lists.n; i++)
-		if (cli_read_list(s->lists.items[i], want_line, &w, &e))
-			return cli_error(&e);
-	if (!args->n && !s->lists.n) {
+	if (!args->n && !s->lists.n && !s->manifests.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");
-		k3_hint(&e, "k3simg preload nginx:alpine, or -f LIST");
+		k3_hint(&e, "k3simg preload nginx:alpine, -f LIST or --from-manifest FILE");
 		return cli_error(&e);
 	}
+	archives.platform = o.platform;
+	if (wanted_gather(&w, &from, &e))
+		return cli_error(&e);
 	size_t asked = w.n;
 
-	if (imp_config_load(s->root, s->config_file, &config, &e) || want_pause(&w, s, &config, &e))
+	if (imp_config_load(s->root, s->config_file, &config, &e) ||
+	    want_pause(&w, s, &config, &literal, &e))
 		return cli_error(&e);
 	o.address = choose_address(s, &config);
 	return w.n ? preload(s, &o, &w, asked ? asked : w.n, c->cancel) : 0;
@@ -373,12 +311,15 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 			      .output = "text",
 			      .pin = true };
 	struct words args = { 0 };
+	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "file", 'f', OPT_LIST, "LIST",
-		  "also the references in this file, one a line\n(# comments; - is standard input)",
-		  &s.lists },
+		{ .kind = OPT_ROWS, .dest = wanted },
+		{ "name", 0, OPT_STR, "NAME",
+		  "the name of an image that an archive gives none, or\nonly a tag; of the only "
+		  "image, whatever its name",
+		  &s.name },
 		{ "root", 0, OPT_STR, "DIR",
 		  "containerd's root (default: the one of k3s if\nk3s is installed, else "
 		  "containerd's)",
@@ -406,15 +347,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "configuration to read the pause image from", &s.config_file },
 		{ "no-pin", 0, OPT_UNSET, NULL, "leave the images to the kubelet's image GC",
 		  &s.pin },
-		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
-		  &s.plain_http },
-		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
-		  &s.creds },
-		{ "authfile", 0, OPT_STR, "FILE",
-		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
-		  &s.auth_file },
-		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
-		  &s.ca_file },
+		{ .kind = OPT_ROWS, .dest = registry },
 		{ "jobs", 'j', OPT_STR, "N",
 		  "trees built side by side (default: one per CPU, 2\nto 16); 1: everything one "
 		  "after the other",
@@ -423,14 +356,6 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
 		  "(default): in one piece",
 		  &s.chunk_size },
-		{ "retries", 0, OPT_STR, "N",
-		  "try a request that failed again so often (default:\n4, and 1 while the host is "
-		  "not there at all)",
-		  &s.retries },
-		{ "timeout", 0, OPT_STR, "TIME",
-		  "give up a request that gets nowhere for so long,\nall its tries together "
-		  "(default: 60s)",
-		  &s.timeout },
 		{ "no-sync", 0, OPT_FLAG, NULL,
 		  "do not wait until all is on disk: for machines that\nare thrown away, not for "
 		  "nodes "
@@ -445,6 +370,8 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	};
 	int status = 0;
 
+	wanted_opts(&s.lists, &s.manifests, wanted);
+	registry_opts_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
@@ -458,5 +385,6 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	}
 	words_release(&args);
 	words_release(&s.lists);
+	words_release(&s.manifests);
 	return status;
 }

@@ -5,13 +5,14 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
+#include "cli/registry_opts.h"
 
 #define JSON_MAX (256u << 20)
-#define RETRIES_MAX 100u
 
 struct settings {
-	const char *root, *ns, *platform, *creds, *auth_file, *ca_file, *output, *jobs, *retries;
-	bool plain_http, no_sync, quiet;
+	const char *root, *ns, *platform, *output, *jobs;
+	bool no_sync, quiet;
+	struct registry_opts registry;
 };
 
 static const char about[] =
@@ -129,31 +130,19 @@ static int repair(const struct settings *s, const struct pl_opts *o, const struc
 
 static int choose_options(const struct settings *s, struct pl_opts *o, struct k3_err *e)
 {
-	unsigned retries;
-
 	*o = (struct pl_opts){
 		.root = s->root,
 		.ns = s->ns,
 		.no_sync = s->no_sync,
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
-		.fetch = {
-			.plain_http = s->plain_http,
-			.creds = s->creds,
-			.auth_file = s->auth_file,
-			.ca_file = s->ca_file,
-			.user_agent = "k3simg/" K3_VERSION,
-		},
 	};
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
 		return -1;
-	if (s->retries) {
-		if (cli_parse_count("retries", s->retries, 0, RETRIES_MAX, &retries, e))
-			return -1;
-		o->fetch.attempts = retries + 1;
-	}
+	if (registry_opts_choose(&s->registry, &o->fetch, e))
+		return -1;
 	oci_platform_host(&o->platform);
 	return s->platform ? oci_platform_parse(s->platform, &o->platform, e) : 0;
 }
@@ -178,6 +167,7 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 {
 	struct settings s = { .ns = "k8s.io", .output = "text" };
 	struct words args = { 0 };
+	struct opt registry[REGISTRY_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -190,20 +180,10 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]",
 		  "of an image that the store does not tell it of\n(default: this machine's)",
 		  &s.platform },
-		{ "plain-http", 0, OPT_FLAG, NULL, "talk HTTP without TLS to every registry",
-		  &s.plain_http },
-		{ "creds", 0, OPT_STR, "USER[:PASSWORD]", "credentials for every registry",
-		  &s.creds },
-		{ "authfile", 0, OPT_STR, "FILE",
-		  "credentials (default: $REGISTRY_AUTH_FILE, then\ndocker's config.json)",
-		  &s.auth_file },
-		{ "ca-file", 0, OPT_STR, "FILE", "also trust the authorities in this PEM file",
-		  &s.ca_file },
+		{ .kind = OPT_ROWS, .dest = registry },
 		{ "jobs", 'j', OPT_STR, "N",
 		  "layers hashed, trees built side by side (default:\none per CPU, 2 to 16)",
 		  &s.jobs },
-		{ "retries", 0, OPT_STR, "N", "try a request that failed again so often",
-		  &s.retries },
 		{ "no-sync", 0, OPT_FLAG, NULL, "do not wait until all is on disk", &s.no_sync },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
@@ -212,6 +192,7 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 	};
 	int status;
 
+	registry_opts_rows(&s.registry, registry);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

@@ -17,6 +17,8 @@ static const struct command commands[] = {
 	{ "verify", NULL, "[OPTIONS] [REF]... | --start REF [-- COMMAND...]",
 	  "Look for damage in images and the store around them", cmd_verify },
 	{ "repair", NULL, "[OPTIONS] REF...", "Make anew what is damaged of images", cmd_repair },
+	{ "unpack", NULL, "[OPTIONS] SOURCE DIR", "Write the files of one image to a directory",
+	  cmd_unpack },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },

@@ -21,6 +21,26 @@ void words_release(struct words *w)
 	*w = (struct words){ 0 };
 }
 
+/* Walks over a table and the ones inside of it. */
+struct row {
+	const struct opt *at;
+	const struct opt *outer; /* where it goes on behind the inner one, or NULL */
+};
+
+static const struct opt *next_row(struct row *r)
+{
+	if (!r->at->name && r->at->kind == OPT_ROWS) {
+		r->outer = r->at + 1;
+		r->at = r->at->dest;
+	}
+	if (!r->at->name && r->outer) {
+		r->at = r->outer;
+		r->outer = NULL;
+		return next_row(r);
+	}
+	return r->at->name ? r->at++ : NULL;
+}
+
 size_t opts_distance(const char *a, const char *b)
 {
 	size_t row[WORD_MAX + 1], la = strnlen(a, WORD_MAX), lb = strnlen(b, WORD_MAX);
@@ -51,8 +71,10 @@ static int unknown(const struct opt *table, const char *word, size_t len, struct
 	char name[WORD_MAX + 1];
 	size_t best = 4; /* more edits than this are another word */
 
+	struct row r = { .at = table };
+
 	snprintf(name, sizeof(name), "%.*s", (int)len, word);
-	for (const struct opt *o = table; o->name; o++) {
+	for (const struct opt *o; (o = next_row(&r));) {
 		size_t d = opts_distance(name, o->name);
 
 		if (d < best) {
@@ -80,6 +102,8 @@ static void store(const struct opt *o, const char *value)
 	case OPT_LIST:
 		words_add(o->dest, value);
 		break;
+	case OPT_ROWS:
+		break;
 	}
 }
 
@@ -94,11 +118,12 @@ static int parse_long(const struct opt *table, int argc, char **argv, int *i, st
 	const char *word = argv[*i] + 2;
 	size_t len = strcspn(word, "=");
 	const char *value = word[len] ? word + len + 1 : NULL;
-	const struct opt *o = table;
+	struct row r = { .at = table };
+	const struct opt *o = next_row(&r);
 
-	while (o->name && (strlen(o->name) != len || strncmp(o->name, word, len) != 0))
-		o++;
-	if (!o->name)
+	while (o && (strlen(o->name) != len || strncmp(o->name, word, len) != 0))
+		o = next_row(&r);
+	if (!o)
 		return unknown(table, word, len, e);
 	if (!takes_value(o)) {
 		if (value)
@@ -118,11 +143,12 @@ static int parse_long(const struct opt *table, int argc, char **argv, int *i, st
 static int parse_short(const struct opt *table, int argc, char **argv, int *i, struct k3_err *e)
 {
 	for (const char *c = argv[*i] + 1; *c; c++) {
-		const struct opt *o = table;
+		struct row r = { .at = table };
+		const struct opt *o = next_row(&r);
 
-		while (o->name && o->letter != *c)
-			o++;
-		if (!o->name) {
+		while (o && o->letter != *c)
+			o = next_row(&r);
+		if (!o) {
 			k3_fail(e, K3_USAGE, "unknown option -%c", *c);
 			return k3_hint(e, "--help lists the options");
 		}
@@ -170,7 +196,9 @@ int opts_parse(const struct opt *table, int argc, char **argv, struct words *arg
 
 void opts_print(const struct opt *table, FILE *out)
 {
-	for (const struct opt *o = table; o->name; o++) {
+	struct row r = { .at = table };
+
+	for (const struct opt *o; (o = next_row(&r));) {
 		char left[64];
 		const char *line = o->help;
 

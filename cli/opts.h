@@ -12,6 +12,7 @@ enum opt_kind {
 	OPT_UNSET, /* bool *: set to false */
 	OPT_STR,   /* const char **: the last one wins */
 	OPT_LIST,  /* struct words *: each one is kept */
+	OPT_ROWS,  /* struct opt *: the rows of that table come here; it has none of this kind */
 };
 
 struct words {

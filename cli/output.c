@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-
-#define LIST_FILE_MAX (4u << 20) /* some 50,000 references */
 
 int cli_error(const struct k3_err *e)
 {
@@ -76,48 +71,4 @@ void cli_duration(uint64_t ms, char *out, size_t size)
 		snprintf(out, size, "%.1fs", (double)ms / 1000);
 	else
 		snprintf(out, size, "%" PRIu64 "m%02" PRIu64 "s", ms / 60000, ms / 1000 % 60);
-}
-
-static int read_stdin(struct k3_buf *text, struct k3_err *e)
-{
-	uint8_t chunk[4096];
-	ssize_t n;
-
-	while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0)
-		if (k3_buf_add(text, chunk, (size_t)n, e))
-			return k3_wrap(e, "standard input");
-	if (n < 0)
-		return k3_fail_sys(e, errno, "cannot read standard input");
-	return 0;
-}
-
-int cli_read_list(const char *file, cli_line_fn *fn, void *arg, struct k3_err *e)
-{
-	K3_AUTO_BUF struct k3_buf text = K3_BUF(LIST_FILE_MAX);
-
-	if (!strcmp(file, "-") ? read_stdin(&text, e) : k3_read_file(AT_FDCWD, file, &text, e)) {
-		if (e->code == K3_NOTFOUND)
-			e->code = K3_USAGE;
-		return -1;
-	}
-	if (!text.len)
-		return 0;
-	if (memchr(text.p, 0, text.len))
-		return k3_fail(e, K3_USAGE, "%s is not a text file", file);
-	unsigned number = 1;
-
-	for (char *line = (char *)text.p, *next; line; line = next, number++) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		line += strspn(line, " \t");
-		size_t len = strcspn(line, "#");
-
-		while (len && strchr(" \t\r", line[len - 1]))
-			len--;
-		line[len] = '\0';
-		if (len && fn(arg, line, e))
-			return k3_wrap(e, "%s, line %u", file, number);
-	}
-	return 0;
 }

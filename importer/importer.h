@@ -368,6 +368,7 @@ struct imp_image {
 	size_t ndocs;
 	const struct oci_image *img;
 	const char *literal_name; /* one more name, taken as it is (pause image), or NULL */
+	bool from_archive;        /* no registry gave it: its blobs get no label that names one */
 	/*
 	 * Publish the trees of all layers and keep them for as long as the image lives, not only
 	 * the top one's and what that stands on.

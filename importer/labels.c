@@ -97,7 +97,8 @@ int imp_labels_of(const struct imp_image *im, size_t k, struct imp_labels *l, st
 {
 	const struct oci_image *img = im->img;
 
-	add_source(l, im->ref);
+	if (!im->from_archive)
+		add_source(l, im->ref);
 	if (k + 1 < im->ndocs)
 		return index_children(&im->docs[k], l, e);
 	if (k + 1 == im->ndocs)

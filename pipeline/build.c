@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "pipeline/losses.h"
 #include "pipeline/run.h"
 
 #define PIECE (256u << 10)
@@ -69,19 +70,6 @@ static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e
 	return 0;
 }
 
-static const char *loss_text(enum unpack_loss_kind kind)
-{
-	switch (kind) {
-	case UNPACK_LOSS_XATTR:
-		return "extended attribute";
-	case UNPACK_LOSS_DEVICE:
-		return "device node";
-	case UNPACK_LOSS_OWNER:
-		return "owner";
-	}
-	return "attribute";
-}
-
 struct losses {
 	struct run *run;
 	struct tree *tree;
@@ -93,7 +81,7 @@ static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path,
 	struct losses *l = arg;
 	struct k3_err err;
 
-	k3_fail_sys(&err, errnum, "%s: %s %s was refused", path, loss_text(kind), what);
+	loss_text(kind, path, what, errnum, &err);
 	l->tree->losses++;
 	run_event(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
 					      .image = l->tree->owner->index,

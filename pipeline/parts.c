@@ -248,6 +248,7 @@ static int fetch_chunk(struct parts *p, struct transfer *t, size_t k)
 {
 	struct part_job j = { .p = p, .t = t, .k = k };
 	struct run *r = p->run;
+	struct fetch_session *session;
 	struct k3_err err, later;
 
 	j.range.first = k * p->chunk;
@@ -257,8 +258,11 @@ static int fetch_chunk(struct parts *p, struct transfer *t, size_t k)
 	j.range.at = p->open ? j.range.first + p->done[k] : p->hashed;
 	memcpy(j.range.tag, p->tag, sizeof(p->tag));
 	k3_monitor_leave(r->mon);
-	int rc = fetch_blob_part(t->session, &p->blob->users[0]->req->ref, p->blob->desc, &j.range,
-				 take, &j, &err);
+	int rc = source_session(&t->link, &session, &err) ||
+				 fetch_blob_part(session, &p->blob->users[0]->req->ref,
+						 p->blob->desc, &j.range, take, &j, &err)
+			 ? -1
+			 : 0;
 
 	/* What came is kept, whatever became of the rest; of a whole one it stays in t. */
 	if (!j.range.whole && flush(&j, rc ? &later : &err))

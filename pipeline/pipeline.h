@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+#include "archive/archive.h"
 #include "base/err.h"
 #include "base/thread.h"
 #include "fetch/fetch.h"
@@ -68,6 +69,12 @@ enum pl_snapshots {
 struct pl_request {
 	struct oci_ref ref;
 	const char *literal_name; /* one more name to register, or NULL; borrowed */
+	/*
+	 * The archive that the image is in, under whatever name it has there; NULL = the registry
+	 * of ref.  With an archive, target is what it says of the image.  Both are borrowed.
+	 */
+	struct archive *from;
+	const struct oci_desc *target;
 };
 
 struct pl_result {
@@ -80,7 +87,7 @@ struct pl_result {
 	struct oci_platform platform;
 	size_t layers;
 	uint64_t compressed; /* bytes of all layers, from the manifest */
-	uint64_t fetched;    /* bytes of layers that came over the network for this image */
+	uint64_t fetched;    /* bytes of layers that a registry or an archive gave for this image */
 	uint64_t tree_bytes; /* disk that the trees built for this image add */
 	uint64_t losses;     /* attributes the file system refused */
 	uint64_t ms;         /* from the start of the run until the image was whole */
@@ -161,6 +168,38 @@ struct pl_opts {
  */
 K3_MUST int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
 		   struct k3_cancel *stop, struct pl_result *out, struct k3_err *e);
+
+/* ---- one image as plain files ---------------------------------------------------------------- */
+
+struct pl_unpack_opts {
+	struct oci_platform platform;
+	struct fetch_opts fetch; /* cancel is set by the pipeline */
+	struct unpack_limits limits;
+	/* Called before each layer, from 0, with the bytes of its blob.  May be NULL. */
+	void (*layer)(void *arg, size_t i, size_t n, uint64_t bytes);
+	/* Called for each attribute that the file system refused: path and what.  May be NULL. */
+	void (*loss)(void *arg, const char *text);
+	void *arg;
+};
+
+struct pl_unpacked {
+	struct oci_digest target, config;
+	struct oci_platform platform;
+	size_t layers;
+	uint64_t compressed; /* bytes of all blobs */
+	uint64_t bytes;      /* of all layers, decompressed */
+	uint64_t entries;    /* of all layers, whiteouts included */
+	uint64_t losses;
+};
+
+/*
+ * Unpacks an image into a directory that is not there or empty, layer upon layer, as containerd
+ * would: every blob and diff ID is verified, no containerd root is needed.  The directory's own
+ * owner and mode stay (0755 when it is made here).  After a failure it is as it was.
+ * K3_USAGE: something is in it; else as archive_document, fetch_blob and unpack_layer.
+ */
+K3_MUST int pl_unpack(const struct pl_unpack_opts *o, const struct pl_request *q, const char *dir,
+		      struct k3_cancel *stop, struct pl_unpacked *out, struct k3_err *e);
 
 /* ---- looking for damage, and mending it ------------------------------------------------------ */
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reference -> documents, from the store where it has them, else from the registry. */
-#include <string.h>
-
+/* Reference -> documents, from the store where it has them, else from their source. */
 #include "pipeline/run.h"
+#include "pipeline/source.h"
 
 /* Who asks: the oci_get_fn below needs all three. */
 struct asker {
@@ -25,28 +24,13 @@ static int from_store(struct run *r, const struct oci_desc *want, struct k3_buf 
 	return e->code == K3_NOTFOUND || e->code == K3_DIGEST ? 0 : -1;
 }
 
-static int to_buf(void *arg, const void *p, size_t n, struct k3_err *e)
-{
-	return k3_buf_add(arg, p, n, e);
-}
-
 static int fetch_one(const struct asker *a, const struct oci_desc *want, bool config,
 		     struct k3_buf *raw, struct oci_desc *got, struct k3_err *e)
 {
-	const struct oci_ref *ref = &a->im->req->ref;
-	struct fetch_session *s;
+	const struct source_link link = run_link(a->run, a->slot);
 
-	if (run_session(a->run, a->slot, &s, e))
+	if (source_document(&link, a->im->req, want, config, raw, got, e))
 		return -1;
-	if (config) {
-		K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(want->digest.alg);
-
-		*got = *want;
-		if (fetch_blob(s, ref, want, 0, hash, to_buf, raw, e))
-			return -1;
-	} else if (fetch_document(s, ref, want, raw, got, e)) {
-		return -1;
-	}
 	return imp_blob_put(a->run->imp, got, raw->p, raw->len, e);
 }
 
@@ -64,40 +48,30 @@ static int get(void *arg, const struct oci_desc *want, bool config, struct k3_bu
 	return 0;
 }
 
-/* What only its digest names tells its own kind and size. */
-static void describe(struct oci_desc *d, const struct k3_buf *raw)
-{
-	d->size = raw->len;
-	d->media = oci_document_kind(raw->p, raw->len);
-	const char *text = oci_media_name(d->media);
-
-	memcpy(d->media_text, text, strlen(text) + 1);
-}
-
 /*
- * The outermost document.  A digest in the reference makes the store enough; a tag costs one
- * HEAD, and the body only when it is not here yet.
+ * The outermost document.  A digest in the reference makes the store enough; a tag of a registry
+ * costs one HEAD, and the body only when it is not here yet.
  */
 static int get_target(const struct asker *a, struct k3_buf *raw, struct oci_desc *got,
 		      struct k3_err *e)
 {
-	const struct oci_ref *ref = &a->im->req->ref;
+	const struct source_link link = run_link(a->run, a->slot);
+	const struct pl_request *q = a->im->req;
 	struct oci_desc want = { 0 };
-	struct fetch_session *s;
 	bool have;
 
-	if (!ref->has_digest) {
-		if (run_session(a->run, a->slot, &s, e) || fetch_resolve(s, ref, &want, e))
+	if (!q->ref.has_digest || q->from) {
+		if (source_target(&link, q, &want, e))
 			return -1;
 		return get((void *)(uintptr_t)a, &want, false, raw, got, e);
 	}
-	want.digest = ref->digest; /* its size is not known: 0 leaves it open */
+	want.digest = q->ref.digest; /* its size is not known: 0 leaves it open */
 	if (from_store(a->run, &want, raw, &have, e))
 		return -1;
 	if (!have)
 		return fetch_one(a, NULL, false, raw, got, e);
 	*got = want;
-	describe(got, raw);
+	source_describe(got, raw);
 	return 0;
 }
 

@@ -102,22 +102,36 @@ bool run_image_has(const struct image *im, const struct node *n)
 	return n->depth < im->img->nlayers && im->nodes[n->depth] == n;
 }
 
-size_t run_parts(const struct run *r, uint64_t size, uint64_t *chunk)
+bool run_is_local(const struct blob *b)
 {
+	for (size_t i = 0; i < b->nusers; i++)
+		if (b->users[i]->req->from)
+			return true;
+	return false;
+}
+
+size_t run_parts(const struct run *r, const struct blob *b, uint64_t *chunk)
+{
+	uint64_t size = b->desc->size;
+
 	*chunk = r->o->chunk_size;
-	if (!*chunk || r->transfers == 1 || size <= *chunk)
+	if (!*chunk || r->transfers == 1 || size <= *chunk || run_is_local(b))
 		return 1;
 	while ((size - 1) / *chunk >= IMP_PARTS_MAX)
 		*chunk *= 2;
 	return (size_t)((size - 1) / *chunk + 1);
 }
 
+struct source_link run_link(struct run *r, size_t slot)
+{
+	return (struct source_link){ r->fetch, &r->sessions[slot] };
+}
+
 int run_session(struct run *r, size_t slot, struct fetch_session **out, struct k3_err *e)
 {
-	if (!r->sessions[slot] && fetch_session_new(r->fetch, &r->sessions[slot], e))
-		return -1;
-	*out = r->sessions[slot];
-	return 0;
+	const struct source_link link = run_link(r, slot);
+
+	return source_session(&link, out, e);
 }
 
 /* ---- workers ---- */
@@ -211,7 +225,7 @@ static size_t count_transfers(const struct run *r)
 
 	for (size_t i = 0; i < r->nblobs && n < r->transfers; i++)
 		if (!r->blobs[i]->stored)
-			n += run_parts(r, r->blobs[i]->desc->size, &chunk);
+			n += run_parts(r, r->blobs[i], &chunk);
 	return at_most(n, r->transfers);
 }
 
@@ -341,6 +355,7 @@ static size_t add_whole_images(struct run *r)
 			.ndocs = im->found.ndocs,
 			.img = im->img,
 			.literal_name = im->req->literal_name,
+			.from_archive = im->req->from != NULL,
 			.every_chain = r->o->snapshots == PL_CHAIN,
 		};
 		imp_add_image(r->imp, &im->imp);

@@ -8,6 +8,7 @@
 #include "importer/importer.h"
 #include "pipeline/digestmap.h"
 #include "pipeline/pipeline.h"
+#include "pipeline/source.h"
 
 struct image;
 
@@ -108,8 +109,15 @@ void run_fail_image_locked(struct run *r, struct image *im, const struct k3_err 
 void run_got_locked(struct run *r, struct image *im);
 /* Whether this image has that node.  It must be a user of the node's blob. */
 bool run_image_has(const struct image *im, const struct node *n);
-/* Parts that a blob of this size is fetched in, 1 = not in parts; *chunk is their size. */
-size_t run_parts(const struct run *r, uint64_t size, uint64_t *chunk);
+/*
+ * Parts that a blob is fetched in, 1 = not in parts, as one that an archive has; *chunk is their
+ * size.
+ */
+size_t run_parts(const struct run *r, const struct blob *b, uint64_t *chunk);
+/* Whether an archive has it, or should have. */
+bool run_is_local(const struct blob *b);
+/* Worker slot i's way to registries. */
+struct source_link run_link(struct run *r, size_t slot);
 /* The session of worker slot i, made on first use by that worker. */
 K3_MUST int run_session(struct run *r, size_t slot, struct fetch_session **out, struct k3_err *e);
 

@@ -7,18 +7,23 @@
 
 #define WAIT_MS 200 /* how late an idle worker notices a cancelled run */
 
-static int flush(struct transfer *t, struct k3_err *e)
+static int put(struct transfer *t, const void *p, size_t n, struct k3_err *e)
 {
-	if (!t->len)
-		return 0;
-	if (imp_blob_write(t->file, t->piece, t->len, e))
+	if (imp_blob_write(t->file, p, n, e))
 		return -1;
 	K3_WITH_MONITOR(t->run->mon);
-	t->blob->have += t->len;
-	t->blob->users[0]->res->fetched += t->len;
-	t->len = 0;
+	t->blob->have += n;
+	t->blob->users[0]->res->fetched += n;
 	k3_monitor_wake_all(t->run->mon);
 	run_blob_event_locked(t->run, t->blob, PL_LAYER_DOWNLOADING, t->blob->have);
+	return 0;
+}
+
+static int flush(struct transfer *t, struct k3_err *e)
+{
+	if (t->len && put(t, t->piece, t->len, e))
+		return -1;
+	t->len = 0;
 	return 0;
 }
 
@@ -27,6 +32,9 @@ int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 	struct transfer *t = arg;
 	const uint8_t *at = p;
 
+	/* Archives give whole pieces. */
+	if (!t->len && n >= TRANSFER_PIECE)
+		return put(t, p, n, e);
 	while (n) {
 		size_t room = TRANSFER_PIECE - t->len;
 		size_t part = n < room ? n : room;
@@ -41,38 +49,39 @@ int transfer_take(void *arg, const void *p, size_t n, struct k3_err *e)
 	return 0;
 }
 
-/* Another image's repository may have what this one's refuses. */
-static bool worth_another_source(const struct k3_err *e)
+/* Archives first, or registries. */
+static int fetch_from(struct transfer *t, bool archives, struct k3_err *e)
 {
-	return e->code == K3_NOTFOUND || e->code == K3_AUTH || e->code == K3_NET ||
-	       e->code == K3_PROTO;
-}
-
-static bool same_source(const struct oci_ref *a, const struct oci_ref *b)
-{
-	return !strcmp(a->host, b->host) && !strcmp(a->repo, b->repo);
-}
-
-static int fetch_from_users(struct transfer *t, struct k3_err *e)
-{
-	struct blob *b = t->blob;
-	const struct oci_ref *last = NULL;
+	const struct blob *b = t->blob;
+	const struct pl_request *last = NULL;
 
 	for (size_t i = 0; i < b->nusers; i++) {
-		const struct oci_ref *ref = &b->users[i]->req->ref;
+		const struct pl_request *q = b->users[i]->req;
 
-		if (last && same_source(last, ref))
+		if (!q->from == archives || (last && source_same(last, q)))
 			continue;
-		last = ref;
+		last = q;
 		uint64_t have = imp_blob_have(t->file) + t->len;
 
-		if (!fetch_blob(t->session, ref, b->desc, have, imp_blob_hash(t->file),
-				transfer_take, t, e))
+		if (!source_blob(&t->link, q, b->desc, have, imp_blob_hash(t->file), transfer_take,
+				 t, e))
 			return flush(t, e);
-		if (!worth_another_source(e))
+		if (!source_worth_another(e))
 			break;
 	}
 	return -1;
+}
+
+/* Another image's archive or repository may have what this one's refuses. */
+static int fetch_from_users(struct transfer *t, struct k3_err *e)
+{
+	*e = (struct k3_err){ 0 };
+	if (!fetch_from(t, true, e))
+		return 0;
+	if (e->code && !source_worth_another(e))
+		return -1;
+	/* Where no registry is asked, the archive's answer stands. */
+	return fetch_from(t, false, e);
 }
 
 static int begin(struct transfer *t, struct k3_err *e)
@@ -188,7 +197,7 @@ static bool in_parts(const struct run *r, const struct blob *b)
 {
 	uint64_t chunk;
 
-	return run_parts(r, b->desc->size, &chunk) > 1;
+	return run_parts(r, b, &chunk) > 1;
 }
 
 /*
@@ -245,7 +254,7 @@ static void fetch(struct transfer *t)
 	uint64_t chunk;
 	size_t first;
 
-	if (!rc && run_parts(t->run, t->blob->desc->size, &chunk) > 1 &&
+	if (!rc && run_parts(t->run, t->blob, &chunk) > 1 &&
 	    imp_blob_have(t->file) < t->blob->desc->size) {
 		p = parts_begin(t, chunk, &first);
 		if (!parts_work(p, t, first))
@@ -256,22 +265,31 @@ static void fetch(struct transfer *t)
 	finish(t->run, t->blob, rc ? rc : complete(t, p, &err), &err);
 }
 
+/* An archive is read without libcurl, on a machine that may have no network at all. */
+static bool needs_registries(const struct run *r)
+{
+	for (size_t i = 0; i < r->nblobs; i++)
+		if (!r->blobs[i]->stored && !run_is_local(r->blobs[i]))
+			return true;
+	return false;
+}
+
 void transfer_worker(struct run *r, size_t slot)
 {
 	K3_AUTO_FREE uint8_t *piece = k3_xcalloc(1, TRANSFER_PIECE);
-	struct fetch_session *session = NULL;
+	struct fetch_session *unused;
 	struct k3_err err;
 	struct job job;
-	bool usable = !run_session(r, slot, &session, &err);
+	bool usable = needs_registries(r) && !run_session(r, slot, &unused, &err);
 
 	while (next_job(r, usable, &job)) {
 		struct transfer t = {
-			.run = r, .blob = job.blob, .session = session, .piece = piece
+			.run = r, .blob = job.blob, .link = run_link(r, slot), .piece = piece
 		};
 
 		if (job.parts)
 			help(&t, job.parts, job.chunk);
-		else if (usable)
+		else if (usable || run_is_local(job.blob))
 			fetch(&t);
 		else
 			finish(r, job.blob, -1, &err);

@@ -15,7 +15,7 @@ struct transfer {
 	struct run *run;
 	struct blob *blob;
 	struct imp_blob *file;
-	struct fetch_session *session;
+	struct source_link link;
 	uint8_t *piece; /* of the worker: TRANSFER_PIECE bytes */
 	size_t len;     /* of what is in it */
 };

@@ -53,6 +53,18 @@ int stream_open(struct stream **out, enum oci_media media, struct unpack_src src
 	return 0;
 }
 
+void stream_skip_hash(struct stream *s)
+{
+	k3_hash_free(s->hash);
+	s->hash = NULL;
+}
+
+static void add_hash(struct stream *s, const uint8_t *p, size_t n)
+{
+	if (s->hash)
+		k3_hash_add(s->hash, p, n);
+}
+
 /* Fills one chunk; *n = 0 at the end of the stream. */
 static int produce(struct stream *s, uint8_t **p, size_t *n, struct k3_err *e)
 {
@@ -82,7 +94,7 @@ static void hash_or_wait(struct stream *s)
 
 	s->hashing = true;
 	k3_monitor_leave(s->mon);
-	k3_hash_add(s->hash, s->ring[slot], s->len[slot]);
+	add_hash(s, s->ring[slot], s->len[slot]);
 	k3_monitor_enter(s->mon);
 	s->hashing = false;
 	s->hashed++;
@@ -167,7 +179,7 @@ static int take(struct stream *s, const uint8_t **p, size_t *n, struct k3_err *e
 		return take_ahead(s, p, n, e);
 	if (produce(s, &s->ring[0], n, e))
 		return -1;
-	k3_hash_add(s->hash, s->ring[0], *n);
+	add_hash(s, s->ring[0], *n);
 	*p = s->ring[0];
 	return 0;
 }

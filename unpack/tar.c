@@ -16,7 +16,9 @@
 
 struct tar {
 	struct unpack_src src;
+	unpack_skip_fn *skip; /* or NULL */
 	const struct unpack_limits *lim;
+	uint64_t pos;     /* bytes of the stream taken so far */
 	const uint8_t *p; /* rest of the chunk that src gave last */
 	size_t n;
 	bool src_end;
@@ -49,6 +51,16 @@ struct tar *tar_new(struct unpack_src src, const struct unpack_limits *lim)
 	return t;
 }
 
+void tar_set_skip(struct tar *t, unpack_skip_fn *skip)
+{
+	t->skip = skip;
+}
+
+uint64_t tar_position(const struct tar *t)
+{
+	return t->pos;
+}
+
 void tar_freep(struct tar **tp)
 {
 	struct tar *t = *tp;
@@ -75,11 +87,26 @@ static int more(struct tar *t, struct k3_err *e)
 	return 0;
 }
 
+/* Up to n bytes, none of which the source has handed out yet. */
+static int skip_some(struct tar *t, uint64_t n, uint64_t *got, struct k3_err *e)
+{
+	uint64_t done = 0;
+
+	if (t->skip(t->src.arg, n, &done, e))
+		return -1;
+	t->src_end = done < n;
+	t->pos += done;
+	*got += done;
+	return 0;
+}
+
 /* Up to want bytes (dst may be NULL to skip them); *got is less only at the end of the stream. */
 static int read_some(struct tar *t, uint8_t *dst, uint64_t want, uint64_t *got, struct k3_err *e)
 {
 	*got = 0;
 	while (*got < want) {
+		if (!dst && t->skip && !t->n && !t->src_end)
+			return skip_some(t, want - *got, got, e);
 		if (more(t, e))
 			return -1;
 		if (t->src_end)
@@ -89,6 +116,7 @@ static int read_some(struct tar *t, uint8_t *dst, uint64_t want, uint64_t *got, 
 		if (dst)
 			memcpy(dst + *got, t->p, take);
 		*got += take;
+		t->pos += take;
 		t->p += take;
 		t->n -= take;
 	}
@@ -583,6 +611,7 @@ int tar_data(struct tar *t, uint64_t *off, const uint8_t **p, size_t *n, struct 
 		return truncated(e, "a file");
 	*p = t->p;
 	*n = t->n < want ? t->n : (size_t)want;
+	t->pos += *n;
 	t->p += *n;
 	t->n -= *n;
 	t->left -= *n;

@@ -52,5 +52,9 @@ K3_MUST int tar_next(struct tar *t, struct tar_entry *out, bool *end, struct k3_
  * the next call.
  */
 K3_MUST int tar_data(struct tar *t, uint64_t *off, const uint8_t **p, size_t *n, struct k3_err *e);
+/* Leaves bytes out that nobody wants; src is where it was, n bytes further. */
+void tar_set_skip(struct tar *t, unpack_skip_fn *skip);
+/* Bytes of the stream that are behind us: after tar_next, where the stored content begins. */
+uint64_t tar_position(const struct tar *t);
 
 #endif

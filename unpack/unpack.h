@@ -95,4 +95,55 @@ K3_MUST int unpack_layer(int rootfd, enum oci_media media, struct unpack_src src
 			 const struct unpack_opts *o, const struct oci_digest *diff_id,
 			 struct oci_digest *got, struct unpack_stats *stats, struct k3_err *e);
 
+/* ---- tar archives that are no layers: read entry by entry, nothing is unpacked ------------- */
+
+/*
+ * Any stream, decompressed when its first bytes say gzip or zstd; else as it is.  A second thread
+ * decodes ahead, unless o->one_thread.  Of *o, which is borrowed, limits, one_thread, no_isal and
+ * cancel count.  Errors are those of unpack_layer for the same bytes.
+ */
+struct unpack_stream;
+K3_MUST int unpack_stream_open(struct unpack_src src, const struct unpack_opts *o,
+			       struct unpack_stream **out, struct k3_err *e);
+/* The next of an unpack_src whose arg is the struct unpack_stream. */
+K3_MUST int unpack_stream_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e);
+void unpack_stream_freep(struct unpack_stream **s); /* waits for the thread */
+
+enum unpack_entry_type {
+	UNPACK_FILE,
+	UNPACK_LINK, /* hard link */
+	UNPACK_SYMLINK,
+	UNPACK_DIR,
+	UNPACK_OTHER, /* device or fifo */
+};
+
+struct unpack_entry {
+	enum unpack_entry_type type;
+	const char *name; /* as written: it may be absolute or hold "..".  Until the next entry */
+	const char *link; /* target of links, else "" */
+	uint64_t size;    /* of the content of files */
+	uint64_t at;      /* where the content begins, in bytes of the (decompressed) stream */
+	bool sparse;      /* the stored content is another one: neither at nor data tell it */
+};
+
+/*
+ * Skips up to n bytes that the source of `arg` would give next; *done is less only when it ends
+ * before.
+ */
+typedef int unpack_skip_fn(void *arg, uint64_t n, uint64_t *done, struct k3_err *e);
+
+/* Reads an uncompressed tar stream, in the dialect that layers are read in. */
+struct unpack_reader;
+/* skip: NULL = content that nobody asks for is read through.  lim is borrowed.  Never NULL. */
+struct unpack_reader *unpack_reader_new(struct unpack_src src, unpack_skip_fn *skip,
+					const struct unpack_limits *lim)
+	__attribute__((returns_nonnull));
+void unpack_reader_freep(struct unpack_reader **r);
+/* *end: the archive is over.  K3_FORMAT, K3_LIMIT, K3_UNSUPPORTED, and what the source returns. */
+K3_MUST int unpack_reader_next(struct unpack_reader *r, struct unpack_entry *out, bool *end,
+			       struct k3_err *e);
+/* The next piece of the entry's content, until the next call; *n = 0 at its end. */
+K3_MUST int unpack_reader_data(struct unpack_reader *r, const uint8_t **p, size_t *n,
+			       struct k3_err *e);
+
 #endif
