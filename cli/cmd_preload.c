@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/losses.h"
 #include "cli/progress.h"
 #include "cli/registry_opts.h"
 #include "cli/wanted.h"
@@ -16,7 +17,7 @@
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *config_file, *output, *jobs;
-	const char *chunk_size, *mode, *address, *name;
+	const char *chunk_size, *mode, *address, *name, *on_loss;
 	bool pin, no_sync, quiet, verbose;
 	struct words lists, manifests;
 	struct registry_opts registry;
@@ -108,7 +109,8 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 			       s->snapshots);
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (choose_numbers(s, o, e) || registry_opts_choose(&s->registry, &o->fetch, e))
+	if (choose_numbers(s, o, e) || registry_opts_choose(&s->registry, &o->fetch, e) ||
+	    losses_policy(s->on_loss, o->on_loss, e))
 		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
@@ -141,7 +143,8 @@ static void print_text(const struct settings *s, const struct wanted *w,
 	}
 }
 
-static void json_image(struct k3_jw *w, const char *name, const struct pl_result *r)
+static void json_image(struct k3_jw *w, const char *name, const struct pl_result *r,
+		       const struct losses *losses, size_t i)
 {
 	char text[OCI_DIGEST_TEXT_MAX];
 
@@ -168,13 +171,13 @@ static void json_image(struct k3_jw *w, const char *name, const struct pl_result
 	k3_jw_u64(w, "compressedBytes", r->compressed);
 	k3_jw_u64(w, "fetchedBytes", r->fetched);
 	k3_jw_u64(w, "treeBytes", r->tree_bytes);
-	k3_jw_u64(w, "losses", r->losses);
+	losses_json(losses, i, w);
 	k3_jw_u64(w, "milliseconds", r->ms);
 	k3_jw_close_obj(w);
 }
 
 static int print_json(const struct settings *s, const struct wanted *wanted,
-		      const struct pl_result *res)
+		      const struct pl_result *res, const struct losses *losses)
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
@@ -187,7 +190,7 @@ static int print_json(const struct settings *s, const struct wanted *wanted,
 	k3_jw_bool(&w, "pinned", s->pin);
 	k3_jw_arr(&w, "images");
 	for (size_t i = 0; i < wanted->n; i++)
-		json_image(&w, wanted->names[i], &res[i]);
+		json_image(&w, wanted->names[i], &res[i], losses, i);
 	k3_jw_close_arr(&w);
 	k3_jw_close_obj(&w);
 	return cli_put_json(&w);
@@ -224,6 +227,20 @@ static size_t count_whole(const struct pl_result *res, size_t n)
 	return whole;
 }
 
+/* Who listens to a run. */
+struct listeners {
+	struct progress *progress;
+	struct losses *losses;
+};
+
+static void tell(void *arg, const struct pl_event *ev)
+{
+	struct listeners *to = arg;
+
+	losses_event(to->losses, ev);
+	progress_event(to->progress, ev);
+}
+
 static int preload(const struct settings *s, const struct pl_opts *opts, const struct wanted *w,
 		   size_t asked, struct k3_cancel *cancel)
 {
@@ -234,8 +251,10 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	struct k3_err e;
 	uint64_t start = k3_now_ms();
 
-	o.event = progress_event;
-	o.arg = p;
+	struct listeners to = { p, losses_new(w->n) };
+
+	o.event = tell;
+	o.arg = &to;
 	int rc = pl_run(&o, w->reqs, w->n, cancel, res, &e);
 
 	progress_end(p);
@@ -246,12 +265,17 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	for (size_t i = 0; !rc && i < w->n; i++)
 		if (res[i].rc)
 			cli_image_error(w->names[i], &res[i].err);
-	if (!strcmp(s->output, "json")) {
-		if (print_json(s, w, res))
-			return cli_finish(1);
-	} else if (!rc) {
+		else
+			losses_warn(to.losses, i, w->names[i], s->verbose);
+	int printed = 0;
+
+	if (!strcmp(s->output, "json"))
+		printed = print_json(s, w, res, to.losses);
+	else if (!rc)
 		print_text(s, w, res);
-	}
+	losses_free(to.losses);
+	if (printed)
+		return cli_finish(1);
 	char time[16];
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
@@ -311,7 +335,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 			      .output = "text",
 			      .pin = true };
 	struct words args = { 0 };
-	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS];
+	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS], losses[LOSSES_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -361,6 +385,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "nodes "
 		  "that may lose power",
 		  &s.no_sync },
+		{ .kind = OPT_ROWS, .dest = losses },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
@@ -372,6 +397,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
 	registry_opts_rows(&s.registry, registry);
+	losses_opts(&s.on_loss, losses);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {
