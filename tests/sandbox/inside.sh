@@ -3,7 +3,8 @@
 # and a pod; the words of /srv/job say what.  Everything it has to tell goes to /srv/out.
 # shellcheck disable=SC1091
 set -u
-. /srv/job # ROOT ACTIONS
+RUNTIME="/usr/bin/crun --cgroup-manager=disabled"
+. /srv/job # ROOT, ACTIONS, PRELOAD, RUNTIME
 out=/srv/out
 failed=0
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -33,9 +34,30 @@ timed() {
 
 config() {
     mkdir -p /etc/containerd /etc/cni/none
-    # The wrapper is no patch: crun has a flag for machines without cgroups, containerd has none.
-    printf '#!/bin/sh\nexec /usr/bin/crun --cgroup-manager=disabled "$@"\n' >/usr/bin/crun-here
-    chmod 755 /usr/bin/crun-here
+    # No patch of either runtime: crun has a flag for machines without cgroups, containerd has none
+    # for it.  And this gVisor does not end a PID namespace with its first process when that has a
+    # child subreaper above it, as containerd's shim is one: who is left holds the output, and the
+    # pod never ends.
+    cat >/usr/bin/runtime-here <<'SH'
+#!/bin/sh
+case " $* " in
+*" kill "*" 9 "* | *" kill "*" KILL "*)
+    for word; do
+        [ "${last:-}" != kill ] || break
+        last=$word
+    done
+    init=$(sed -n 's/.*"\(pid\|init_process_pid\)": *\([0-9]*\).*/\2/p' /run/containerd/runc/k8s.io/"$word"/stat* | head -n 1)
+    own=$(readlink /proc/self/ns/pid) there=$(readlink "/proc/$init/ns/pid")
+    for p in /proc/[0-9]*; do
+        if [ "$p" != "/proc/$init" ] && [ "$own" != "$there" ] && [ "$(readlink "$p/ns/pid")" = "$there" ]; then
+            kill -9 "${p#/proc/}"
+        fi
+    done
+    ;;
+esac
+SH
+    echo "exec $RUNTIME \"\$@\"" >>/usr/bin/runtime-here
+    chmod 755 /usr/bin/runtime-here
     cat >/etc/containerd/config.toml <<TOML
 version = 3
 root = '$ROOT'
@@ -56,7 +78,7 @@ state = '/run/containerd'
   [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
     runtime_type = 'io.containerd.runc.v2'
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      BinaryName = '${RUNTIME:-/usr/bin/crun-here}'
+      BinaryName = '/usr/bin/runtime-here'
       SystemdCgroup = false
 TOML
 }
@@ -83,6 +105,12 @@ for action in $ACTIONS; do
         # shellcheck disable=SC2086
         timed preload k3simg preload --root "$ROOT" --pause none --mode offline -o json $PRELOAD
         ls "$ROOT/io.containerd.snapshotter.v1.native/snapshots" >"$out/trees"
+        ;;
+    strict)
+        k3simg preload -q --root "$ROOT.strict" --pause none --mode offline --on-loss device=ignore,xattr=fail \
+            oci-archive:/srv/images/nginx.tar >"$out/strict.out" 2>"$out/strict.err"
+        echo $? >"$out/strict.status"
+        k3simg list --root "$ROOT.strict" -o name | wc -l >"$out/strict.left"
         ;;
     cgroup)
         mount -t tmpfs none /sys/fs/cgroup
