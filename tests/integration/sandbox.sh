@@ -2,7 +2,7 @@
 # Inside a real gVisor, on its gofer file system: preload out of archives, the trees as outside but
 # for what is reported, and a pod that runs in containerd 2.1 with the stock crun.
 # SANDBOX=full (make test-sandbox): also without directfs, with shared file access, with the stock
-# runc 1.1 and cgroups of version 1, and the table of times.
+# runc 1.1 and cgroups of version 1, and the table of times; SANDBOX="FORM..." only those.
 # Once: containerd 2.1 is the one inside.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
@@ -36,7 +36,7 @@ same_trees() {
         image=rancher/mirrored-pause:3.6
         [ ! -e "$dir/usr/sbin/nginx" ] || image=nginx:7
         check "$1: the tree of $image is the one from outside, but for the losses reported" \
-            "$TOP/tests/sandbox/compare.py" "$dir" "$(reference_tree "$image")" "$out/preload.out" "registry.test/$image"
+            "$TOP/tests/sandbox/compare.py" "$dir" "$(reference_tree "$image")" "$out/preload.out" "registry.test/$image" "$out/fifos"
         trees=$((trees + 1))
     done
     check_eq "$1: trees" "$trees" 2
@@ -95,17 +95,29 @@ fi
 archive nginx nginx:7
 archive pause rancher/mirrored-pause:3.6
 crun="/usr/bin/crun --cgroup-manager=disabled"
-variant systrap "strict preload start" "$crun"
-check_eq "systrap: --on-loss fail is a failure" "$(said strict.status)" 7
-check_has "systrap: which names what was refused" "$(said strict.err)" \
-    'registry.test/nginx:7: .*: extended attribute [a-z.]+ was refused: Operation not supported'
-check_has "systrap: and nothing of the image is there" "$(said strict.left)" '^0$'
-if [ "${SANDBOX:-}" = full ]; then
-    variant nodirectfs "preload start" "$crun" --directfs=false
-    variant shared "preload start" "$crun" --file-access=shared
-    cp -- /usr/sbin/runc "$bundle/root/usr/bin/runc-1.1"
-    variant runc "cgroup preload start" /usr/bin/runc-1.1
-    archive layers layers:32
-    table
-fi
+forms=${SANDBOX:-systrap}
+[ "$forms" != full ] || forms="systrap nodirectfs shared runc table"
+for form in $forms; do
+    case $form in
+    systrap)
+        variant systrap "strict preload start" "$crun"
+        check_eq "systrap: --on-loss fail is a failure" "$(said strict.status)" 7
+        check_has "systrap: which names what was refused" "$(said strict.err)" \
+            'registry.test/nginx:7: .*: extended attribute [a-z.]+ was refused: Operation not supported'
+        check_eq "systrap: and nothing of the image is there" "$(said strict.left)" 0
+        ;;
+    nodirectfs) variant nodirectfs "preload start" "$crun" --directfs=false ;;
+    shared) variant shared "preload start" "$crun" --file-access=shared ;;
+    ptrace) SANDBOX_PLATFORM=ptrace variant ptrace "preload start" "$crun" ;;
+    runc)
+        cp -- /usr/sbin/runc "$bundle/root/usr/bin/runc-1.1"
+        variant runc "cgroup preload start" /usr/bin/runc-1.1
+        ;;
+    table)
+        archive layers layers:32
+        SANDBOX_TIMEOUT=3600 table
+        ;;
+    *) die "SANDBOX=$form: systrap, nodirectfs, shared, ptrace, runc, table or full" ;;
+    esac
+done
 finish

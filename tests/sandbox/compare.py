@@ -1,8 +1,10 @@
 #!/usr/bin/python3
-"""compare.py TREE REFERENCE REPORT IMAGE: is TREE the REFERENCE but for what was reported?
+"""compare.py TREE REFERENCE REPORT IMAGE FIFOS: is TREE the REFERENCE but for what was reported?
 
 REPORT is what `k3simg preload -o json` said, IMAGE the name of the image in it.  What it calls
 lost must be in REFERENCE and not in TREE, and everything else must be equal, as tree.py compares.
+FIFOS lists the fifos seen inside (./SNAPSHOT/PATH): gVisor keeps them in memory, as long as the
+sandbox lives; outside they are not to be seen.
 Prints what is not so; exit status 1 then.
 """
 
@@ -43,9 +45,19 @@ def expect(entries, lost, bad):
             bad.append("%r lost its owner %s, though we are root" % (path, what))
 
 
-def main(got, reference, report, image):
+def fifos(listing, snapshot, want, have):
+    """The fifos of the reference that were seen inside are taken for there."""
+    with open(listing, "rb") as f:
+        inside = set(f.read().splitlines())
+    for path, entry in want.items():
+        if path not in have and entry["type"] == "0o10000" and b"./%s/%s" % (snapshot, path) in inside:
+            have[path] = entry
+
+
+def main(got, reference, report, image, listing):
     bad = []
     want, have = tree.read(reference), tree.read(got)
+    fifos(listing, os.fsencode(os.path.basename(got)), want, have)
     expect(want, losses(report, image), bad)
     for path in sorted(want.keys() | have.keys()):
         one, two = have.get(path), want.get(path)
@@ -59,6 +71,6 @@ def main(got, reference, report, image):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -38,25 +38,29 @@ config() {
     # for it.  And this gVisor does not end a PID namespace with its first process when that has a
     # child subreaper above it, as containerd's shim is one: who is left holds the output, and the
     # pod never ends.
-    cat >/usr/bin/runtime-here <<'SH'
-#!/bin/sh
+    {
+        printf '#!/bin/sh\nruntime="%s"\n' "$RUNTIME"
+        cat <<'SH'
 case " $* " in
-*" kill "*" 9 "* | *" kill "*" KILL "*)
-    for word; do
-        [ "${last:-}" != kill ] || break
-        last=$word
-    done
-    init=$(sed -n 's/.*"\(pid\|init_process_pid\)": *\([0-9]*\).*/\2/p' /run/containerd/runc/k8s.io/"$word"/stat* | head -n 1)
-    own=$(readlink /proc/self/ns/pid) there=$(readlink "/proc/$init/ns/pid")
-    for p in /proc/[0-9]*; do
-        if [ "$p" != "/proc/$init" ] && [ "$own" != "$there" ] && [ "$(readlink "$p/ns/pid")" = "$there" ]; then
-            kill -9 "${p#/proc/}"
-        fi
-    done
-    ;;
+*" kill "*" 9 "* | *" kill "*" KILL "*) ;;
+*) exec $runtime "$@" ;;
 esac
+for id; do
+    [ "${last:-}" != kill ] || break
+    last=$id
+done
+init=$(sed -n 's/.*"\(pid\|init_process_pid\)": *\([0-9]*\).*/\2/p' /run/containerd/runc/k8s.io/"$id"/stat* | head -n 1)
+own=$(readlink /proc/self/ns/pid) there=$(readlink "/proc/$init/ns/pid")
+$runtime "$@"
+status=$?
+[ -n "$there" ] && [ "$there" != "$own" ] || exit $status
+# The first one is gone and starts no others.
+for p in /proc/[0-9]*; do
+    [ "$p" = "/proc/$init" ] || [ "$(readlink "$p/ns/pid")" != "$there" ] || kill -9 "${p#/proc/}"
+done
+exit $status
 SH
-    echo "exec $RUNTIME \"\$@\"" >>/usr/bin/runtime-here
+    } >/usr/bin/runtime-here
     chmod 755 /usr/bin/runtime-here
     cat >/etc/containerd/config.toml <<TOML
 version = 3
@@ -89,14 +93,14 @@ containerd_start() {
     i=0
     while ! ctr version >/dev/null 2>&1; do
         i=$((i + 1))
-        [ $i -lt 150 ] && kill -0 $containerd || return 1
+        [ $i -lt 150 ] && kill -0 "$containerd" || return 1
         sleep 0.2
     done
 }
 
 containerd_stop() {
-    kill -TERM $containerd
-    wait $containerd || :
+    kill -TERM "$containerd"
+    wait "$containerd" || :
 }
 
 for action in $ACTIONS; do
@@ -105,6 +109,7 @@ for action in $ACTIONS; do
         # shellcheck disable=SC2086
         timed preload k3simg preload --root "$ROOT" --pause none --mode offline -o json $PRELOAD
         ls "$ROOT/io.containerd.snapshotter.v1.native/snapshots" >"$out/trees"
+        (cd "$ROOT/io.containerd.snapshotter.v1.native/snapshots" && find . -type p) >"$out/fifos"
         ;;
     strict)
         k3simg preload -q --root "$ROOT.strict" --pause none --mode offline --on-loss device=ignore,xattr=fail \
@@ -115,7 +120,8 @@ for action in $ACTIONS; do
     cgroup)
         mount -t tmpfs none /sys/fs/cgroup
         for c in cpu cpuset cpuacct devices memory pids freezer; do
-            mkdir -p /sys/fs/cgroup/$c && mount -t cgroup -o $c none /sys/fs/cgroup/$c || :
+            mkdir -p "/sys/fs/cgroup/$c"
+            mount -t cgroup -o "$c" none "/sys/fs/cgroup/$c"
         done 2>"$out/cgroup.err"
         ;;
     start)
