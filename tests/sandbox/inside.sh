@@ -4,7 +4,7 @@
 # shellcheck disable=SC1091
 set -u
 RUNTIME="/usr/bin/crun --cgroup-manager=disabled"
-. /srv/job # ROOT, ACTIONS, PRELOAD, RUNTIME
+. /srv/job # ROOT, ACTIONS, PRELOAD, RUNTIME, LIMIT
 out=/srv/out
 failed=0
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -136,7 +136,9 @@ for action in $ACTIONS; do
         rm -rf "$ROOT.peer"
         sed -i "s|^root = .*|root = '$ROOT.peer'|" /etc/containerd/config.toml
         step containerd containerd_start || break
-        timed "$action" ctr -n k8s.io images import --local --snapshotter native "/srv/images/${action#import-}.tar"
+        # Nobody waits for its end: it may take an hour.
+        timed "$action" timeout "$(($(cat "$out/preload-${action#import-}.ms") * LIMIT / 1000))" \
+            ctr -n k8s.io images import --local --snapshotter native "/srv/images/${action#import-}.tar"
         containerd_stop
         rm -rf "$ROOT.peer"
         ;;

@@ -49,6 +49,7 @@ static const struct rule rules[] = {
 	{ REFUSE_GVISOR, SYS_mknodat, EPERM, 2, S_IFMT, S_IFBLK, false },
 	{ REFUSE_OWNER, SYS_fchown, EPERM, 0, 0, 0, false },
 	{ REFUSE_OWNER, SYS_fchownat, EPERM, 0, 0, 0, false },
+	{ REFUSE_LINK, SYS_linkat, EOPNOTSUPP, 0, 0, 0, false },
 };
 
 struct program {

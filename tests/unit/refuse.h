@@ -17,6 +17,8 @@ enum refuse {
 	REFUSE_GVISOR = 1,
 	/* Every chown, with EPERM: a user namespace with one user. */
 	REFUSE_OWNER = 2,
+	/* Hard links, with EOPNOTSUPP, as gVisor those of fifos. */
+	REFUSE_LINK = 4,
 };
 
 /*

@@ -236,6 +236,66 @@ TEST(trees_without_the_usual_calls)
 	place_close(&p);
 }
 
+static void trees_without_links(void *arg)
+{
+	struct place *p = arg;
+	struct snap_tree *tree = NULL;
+	struct snap_usage usage;
+	struct tarbuild t;
+
+	tb_init(&t);
+	t.mode = 0640;
+	tb_entry(&t, '6', "fifo", "", NULL, 0);
+	tb_link(&t, "fifo2", "fifo");
+	tb_file(&t, "file", "text");
+	tb_link(&t, "file2", "file");
+	OK(apply(p, p->root, &t, false));
+	tb_release(&t);
+	OK(snap_begin(p->top, "stage", p->root, SNAP_HARDLINK, NULL, &tree, &err));
+	CHECK(!snap_is_shared(tree));
+	EQ_INT(look(snap_rootfd(tree), "fifo2").st_mode, S_IFIFO | 0640);
+	EQ_INT(look(snap_rootfd(tree), "file2").st_size, 4);
+	EQ_INT(look(snap_rootfd(tree), "file2").st_mtime, TARBUILD_MTIME);
+	OK(snap_seal(tree, &usage, &err));
+	EQ_INT(usage.inodes, 5);
+	snap_free(tree);
+}
+
+TEST(trees_without_hard_links_are_copies)
+{
+	struct place p;
+
+	place_open(&p);
+	refuse_run(REFUSE_GVISOR | REFUSE_LINK, trees_without_links, &p);
+	place_close(&p);
+}
+
+static void group_without_links(void *arg)
+{
+	struct place *p = arg;
+	struct snap_tree *tree = NULL;
+
+	OK(snap_begin(p->top, "stage", p->root, SNAP_HARDLINK, NULL, &tree, &err));
+	EQ_INT(look(snap_rootfd(tree), "second").st_size, 4);
+	EQ_INT(look(snap_rootfd(tree), "second").st_mode, S_IFREG | 04755);
+	EQ_INT(look(snap_rootfd(tree), "a/b/suid").st_size, 4);
+	snap_free(tree);
+}
+
+/* Names of one file that was linked before the file system took no more. */
+TEST(a_group_that_cannot_be_linked_is_copied)
+{
+	struct tarbuild t;
+	struct place p;
+
+	place_open(&p);
+	fill(&t);
+	OK(apply(&p, p.root, &t, false));
+	tb_release(&t);
+	refuse_run(REFUSE_LINK, group_without_links, &p);
+	place_close(&p);
+}
+
 static void copies_in_gvisor(void *arg)
 {
 	struct place *p = arg;
