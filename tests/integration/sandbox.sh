@@ -68,7 +68,7 @@ variant() {
 # table: each image by us and by containerd, in the same sandbox; the files are in its cache.
 # containerd is given up at LIMIT times our time.
 table() {
-    local images=${TABLE_IMAGES:-"nginx:7:8 layers:32:30"} image name layers wanted ours theirs actions="warm" limit=40
+    local images=${TABLE_IMAGES:-"nginx:7:8 layers:32:30"} image name layers wanted ours theirs actions="warm" limit=32
     for image in $images; do
         name=${image%%:*}
         actions="$actions preload-$name import-$name"
