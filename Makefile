@@ -6,6 +6,7 @@
 #   make asan ubsan tsan valgrind   `check` under a sanitizer, or under valgrind
 #   make analyze           gcc -fanalyzer, cppcheck, clang-tidy
 #   make integration       with real registries and containerds (as root; see ./test)
+#   make test-sandbox      inside gVisor, in every form (as root; some minutes)
 #   make torture           the long form of the tests that have one: an hour (as root)
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
@@ -175,6 +176,9 @@ valgrind: all $(UNIT_BIN) $(REPLAY_BIN)
 integration: all
 	@./test integration
 
+test-sandbox: all
+	@SANDBOX=full ./test integration sandbox
+
 torture: all
 	@./test torture
 
@@ -195,7 +199,7 @@ clean:
 	rm -rf $(O)
 
 FORCE:
-.PHONY: all check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration torture bench install uninstall clean FORCE
+.PHONY: all check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration test-sandbox torture bench install uninstall clean FORCE
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

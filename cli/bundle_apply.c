@@ -5,13 +5,14 @@
 #include "base/mem.h"
 #include "bundle/bundle.h"
 #include "cli/bundle.h"
+#include "cli/losses.h"
 #include "cli/progress.h"
 #include "cli/results.h"
 #include "cli/store.h"
 
 struct settings {
 	const char *root, *ns, *mode, *address, *platform, *snapshots, *pause, *config_file;
-	const char *digest, *jobs, *output;
+	const char *digest, *jobs, *output, *on_loss;
 	bool pin, no_sync, quiet, verbose;
 };
 
@@ -43,6 +44,8 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		return -1;
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
+	if (losses_policy(s->on_loss, o->on_loss, e))
+		return -1;
 	return s->jobs ? cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e) : 0;
 }
 
@@ -121,17 +124,22 @@ static int run(const struct settings *s, const struct pl_opts *opts, const struc
 	struct k3_err e;
 	char time[16];
 
-	o.event = progress_event;
-	o.arg = p;
+	struct listeners to = { p, losses_new(n) };
+
+	o.event = losses_listen;
+	o.arg = &to;
 	int rc = pl_run(&o, reqs, n, cancel, res, &e);
 
 	progress_end(p);
 	progress_free(p);
 	if (rc)
 		cli_error(&e);
+	for (size_t i = 0; !rc && i < n; i++)
+		losses_warn(to.losses, i, names[i], s->verbose);
 	const struct results out = {
 		.names = names,
 		.res = res,
+		.losses = to.losses,
 		.n = n,
 		.root = s->root,
 		.ns = s->ns,
@@ -139,12 +147,15 @@ static int run(const struct settings *s, const struct pl_opts *opts, const struc
 		.pinned = s->pin,
 	};
 
-	if (!strcmp(s->output, "json")) {
-		if (results_json(&out))
-			return cli_finish(1);
-	} else if (!rc) {
+	int printed = 0;
+
+	if (!strcmp(s->output, "json"))
+		printed = results_json(&out);
+	else if (!rc)
 		results_text(&out);
-	}
+	losses_free(to.losses);
+	if (printed)
+		return cli_finish(1);
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && n > 1)
 		fprintf(stderr, "%zu images in %s\n", n, time);
@@ -196,6 +207,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
+	struct opt losses[LOSSES_ROWS];
 	const struct opt opts[] = {
 		{ "digest", 0, OPT_STR, "DIGEST",
 		  "of the bundle, as create and inspect tell it:\nrefuse any other", &s.digest },
@@ -236,6 +248,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 		  "nodes "
 		  "that may lose power",
 		  &s.no_sync },
+		{ .kind = OPT_ROWS, .dest = losses },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
@@ -245,6 +258,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 	};
 	int status;
 
+	losses_opts(&s.on_loss, losses);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

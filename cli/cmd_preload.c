@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/losses.h"
 #include "cli/progress.h"
 #include "cli/registry_flags.h"
 #include "cli/results.h"
@@ -16,7 +17,7 @@
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *config_file, *output, *jobs;
-	const char *chunk_size, *mode, *address, *name;
+	const char *chunk_size, *mode, *address, *name, *on_loss;
 	bool pin, no_sync, quiet, verbose;
 	struct words lists, manifests;
 	struct registry_flags registry;
@@ -88,7 +89,8 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 		return -1;
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (choose_numbers(s, o, e) || registry_flags_choose(&s->registry, &o->fetch, e))
+	if (choose_numbers(s, o, e) || registry_flags_choose(&s->registry, &o->fetch, e) ||
+	    losses_policy(s->on_loss, o->on_loss, e))
 		return -1;
 	if (!s->platform) {
 		oci_platform_host(&o->platform);
@@ -107,8 +109,10 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	struct k3_err e;
 	uint64_t start = k3_now_ms();
 
-	o.event = progress_event;
-	o.arg = p;
+	struct listeners to = { p, losses_new(w->n) };
+
+	o.event = losses_listen;
+	o.arg = &to;
 	int rc = pl_run(&o, w->reqs, w->n, cancel, res, &e);
 
 	progress_end(p);
@@ -119,22 +123,27 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	for (size_t i = 0; !rc && i < w->n; i++)
 		if (res[i].rc)
 			cli_image_error(w->names[i], &res[i].err);
+		else
+			losses_warn(to.losses, i, w->names[i], s->verbose);
 	const struct results out = {
 		.names = (const char *const *)w->names,
 		.res = res,
+		.losses = to.losses,
 		.n = w->n,
 		.root = s->root,
 		.ns = s->ns,
 		.snapshots = s->snapshots,
 		.pinned = s->pin,
 	};
+	int printed = 0;
 
-	if (!strcmp(s->output, "json")) {
-		if (results_json(&out))
-			return cli_finish(1);
-	} else if (!rc) {
+	if (!strcmp(s->output, "json"))
+		printed = results_json(&out);
+	else if (!rc)
 		results_text(&out);
-	}
+	losses_free(to.losses);
+	if (printed)
+		return cli_finish(1);
 	char time[16];
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
@@ -188,7 +197,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 			      .output = "text",
 			      .pin = true };
 	struct words args = { 0 };
-	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS];
+	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS], losses[LOSSES_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -238,6 +247,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "nodes "
 		  "that may lose power",
 		  &s.no_sync },
+		{ .kind = OPT_ROWS, .dest = losses },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
@@ -249,6 +259,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
 	registry_flags_rows(&s.registry, registry);
+	losses_opts(&s.on_loss, losses);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

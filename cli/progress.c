@@ -10,7 +10,6 @@
 #include "cli/cli.h"
 
 #define REDRAW_MS 100
-#define LOSSES_SHOWN 10 /* per image, without -v */
 #define DEFAULT_COLUMNS 80
 #define DEFAULT_ROWS 24
 #define COLUMNS_MAX 160
@@ -28,7 +27,6 @@ struct image_progress {
 	enum image_state state;
 	struct layer_state *layers;
 	size_t nlayers;
-	size_t losses;
 };
 
 struct progress {
@@ -319,14 +317,11 @@ static void resolved(struct progress *p, const struct pl_event *ev)
 
 static void loss(struct progress *p, const struct pl_event *ev)
 {
-	struct image_progress *im = &p->images[ev->image];
 	char text[K3_ERR_MSG_MAX];
 
-	if (im->losses++ >= LOSSES_SHOWN && !p->verbose) {
-		if (im->losses == LOSSES_SHOWN + 1)
-			line(p, p->names[ev->image], "warning: more of these; -v shows all");
+	/* Without -v one line tells of all of them, when the image is there (cli/losses.h). */
+	if (!p->verbose)
 		return;
-	}
 	snprintf(text, sizeof(text), "warning: %s", ev->text);
 	line(p, p->names[ev->image], text);
 }

@@ -18,7 +18,7 @@ enum progress_mode {
 
 /* As the options say; plain where other lines come in between. */
 enum progress_mode progress_choose(bool quiet, bool plain);
-/* names[i] is what request i is called; borrowed.  verbose: every loss, not the first few. */
+/* names[i] is what request i is called; borrowed.  verbose: every loss. */
 struct progress *progress_new(enum progress_mode mode, bool verbose, const char *const *names,
 			      size_t n);
 /* pl_opts.event; arg is the struct progress. */

@@ -36,12 +36,13 @@ void results_json_error(struct k3_jw *w, const struct k3_err *e)
 	k3_jw_close_obj(w);
 }
 
-static void json_image(struct k3_jw *w, const char *name, const struct pl_result *r)
+static void json_image(struct k3_jw *w, const struct results *all, size_t i)
 {
+	const struct pl_result *r = &all->res[i];
 	char text[OCI_DIGEST_TEXT_MAX];
 
 	k3_jw_obj(w, NULL);
-	k3_jw_str(w, "name", name);
+	k3_jw_str(w, "name", all->names[i]);
 	k3_jw_str(w, "status", r->rc ? "failed" : r->changed ? "imported" : "up-to-date");
 	if (r->rc) {
 		results_json_error(w, &r->err);
@@ -59,7 +60,7 @@ static void json_image(struct k3_jw *w, const char *name, const struct pl_result
 	k3_jw_u64(w, "compressedBytes", r->compressed);
 	k3_jw_u64(w, "fetchedBytes", r->fetched);
 	k3_jw_u64(w, "treeBytes", r->tree_bytes);
-	k3_jw_u64(w, "losses", r->losses);
+	losses_json(all->losses, i, w);
 	k3_jw_u64(w, "milliseconds", r->ms);
 	k3_jw_close_obj(w);
 }
@@ -77,7 +78,7 @@ int results_json(const struct results *r)
 	k3_jw_bool(&w, "pinned", r->pinned);
 	k3_jw_arr(&w, "images");
 	for (size_t i = 0; i < r->n; i++)
-		json_image(&w, r->names[i], &r->res[i]);
+		json_image(&w, r, i);
 	k3_jw_close_arr(&w);
 	k3_jw_close_obj(&w);
 	return cli_put_json(&w);

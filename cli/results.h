@@ -4,11 +4,13 @@
 #define K3_CLI_RESULTS_H
 
 #include "base/json.h"
+#include "cli/losses.h"
 #include "pipeline/pipeline.h"
 
 struct results {
 	const char *const *names; /* of images, normalised, with tag and digest */
 	const struct pl_result *res;
+	const struct losses *losses;
 	size_t n;
 	const char *root, *ns, *snapshots;
 	bool pinned;

@@ -25,7 +25,7 @@
 #define LOG_NAME "container.log" /* below the log directory */
 #define SYSTEMD_SLICE "system.slice"
 #define ANSWER_MAX (8u << 20)
-#define REMOVE_MS 30000u /* for all of the removal; containerd deletes the copies of two trees */
+#define REMOVE_MS 30000u /* at least, for all of the removal: containerd deletes two trees */
 #define SETTLE_MS 3000u  /* how long a pod may still appear after we have given up waiting */
 #define POLL_MS 50u
 #define ENDING_MS 5000u /* from the end of a container to that of the pod that a kubelet ends */
@@ -513,7 +513,9 @@ static int remove_ours(struct pod *p, uint64_t end, bool *any, struct k3_err *e)
 
 static void clean_up(struct pod *p)
 {
-	uint64_t now = k3_now_ms(), end = now + REMOVE_MS, settled = now + SETTLE_MS;
+	/* Who knows the machine to be slow has said so. */
+	uint64_t most = p->o->timeout_ms > REMOVE_MS ? p->o->timeout_ms : REMOVE_MS;
+	uint64_t now = k3_now_ms(), end = now + most, settled = now + SETTLE_MS;
 	struct k3_err e, ignored;
 	bool any;
 

@@ -81,19 +81,40 @@ static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e
 struct losses {
 	struct run *run;
 	struct tree *tree;
+	bool failed;
+	struct k3_err err; /* of the first one that may not be */
 };
 
+/* Who needs the tree, or one cloned from it, has its losses. */
 static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path, const char *what,
 			int errnum)
 {
 	struct losses *l = arg;
+	const struct blob *b = l->tree->node->blob;
+	const struct pl_loss loss = { kind, path, what, errnum };
+	enum pl_on_loss policy = l->run->o->on_loss[kind];
 	struct k3_err err;
 
+	if (policy == PL_LOSS_IGNORE || l->failed)
+		return;
 	loss_text(kind, path, what, errnum, &err);
-	l->tree->losses++;
-	run_event(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
-					      .image = l->tree->owner->index,
-					      .text = err.msg });
+	if (policy == PL_LOSS_FAIL) {
+		l->failed = true;
+		l->err = err;
+		return;
+	}
+	K3_WITH_MONITOR(l->run->mon);
+	for (size_t i = 0; i < b->nusers; i++) {
+		struct image *im = b->users[i];
+
+		if (!run_image_has(im, l->tree->node))
+			continue;
+		im->res->losses++;
+		run_event_locked(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
+							     .image = im->index,
+							     .text = err.msg,
+							     .loss = &loss });
+	}
 }
 
 /*
@@ -125,7 +146,7 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 	struct reader rd = { .run = r, .blob = n->blob, .fd = -1, .piece = piece };
 	struct bundled_tar tar = { .run = r, .node = n, .piece = piece, .size = PIECE };
 	bool plain = bundled_has_tar(r, n);
-	struct losses losses = { r, t };
+	struct losses losses = { .run = r, .tree = t };
 	struct unpack_opts opts = {
 		.limits = r->o->limits,
 		.shared = imp_tree_is_shared(t->imp),
@@ -145,6 +166,10 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 				    : (struct unpack_src){ reader_next, &rd },
 			      &opts, &n->layer->diff_id, NULL, &stats, e);
 	k3_closep(&rd.fd);
+	if (!rc && losses.failed) {
+		*e = losses.err;
+		rc = k3_hint(e, "--on-loss warn takes the image without it");
+	}
 	if (!rc)
 		return 0;
 	*spoilt = !plain && is_spoilt(&rd, e);
@@ -190,7 +215,6 @@ static void finish(struct run *r, struct tree *t, int rc, const struct k3_err *e
 		t->err = *e;
 	else
 		t->owner->res->tree_bytes += imp_tree_bytes(t->imp);
-	t->owner->res->losses += t->losses;
 	/* Who needs the tree needs the layer on its top: only those are looked at. */
 	for (size_t i = 0; i < b->nusers; i++) {
 		if (!run_image_has(b->users[i], t->node))

@@ -91,8 +91,21 @@ struct pl_result {
 	uint64_t compressed; /* bytes of all layers, from the manifest */
 	uint64_t fetched;    /* bytes of layers that a registry or an archive gave for this image */
 	uint64_t tree_bytes; /* disk that the trees built for this image add */
-	uint64_t losses;     /* attributes the file system refused */
+	uint64_t losses;     /* refused by the file system in trees of this run; none ignored */
 	uint64_t ms;         /* from the start of the run until the image was whole */
+};
+
+/* What becomes of an image when the file system refuses something of it. */
+enum pl_on_loss {
+	PL_LOSS_WARN,   /* the image goes without it, and it is told */
+	PL_LOSS_IGNORE, /* the same, neither told nor counted */
+	PL_LOSS_FAIL,   /* the image fails: K3_IO */
+};
+
+struct pl_loss {
+	enum unpack_loss_kind kind;
+	const char *path, *what; /* as unpack_opts.on_loss has them */
+	int errnum;
 };
 
 enum pl_event_kind {
@@ -102,7 +115,7 @@ enum pl_event_kind {
 	PL_EV_FAILED,   /* image: err */
 	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
 	PL_EV_NOTICE,   /* text: what the user should know of a registry; image unknown */
-	PL_EV_LOSS,     /* image: text: path and what was refused */
+	PL_EV_LOSS,     /* image: loss; text: the same in words.  Told with all images it is in */
 	PL_EV_WAITING,  /* another k3simg works on this root */
 	PL_EV_COMMIT,   /* everything is whole: new trees and blobs go to disk */
 };
@@ -126,6 +139,7 @@ struct pl_event {
 	bool shared;              /* the same layer is told about with an earlier image, too */
 	struct oci_digest digest; /* of the layer's blob */
 	const char *text;
+	const struct pl_loss *loss;
 	const struct k3_err *err;
 };
 
@@ -158,6 +172,7 @@ struct pl_opts {
 	 */
 	struct bundle *bundle;
 	struct unpack_limits limits;
+	enum pl_on_loss on_loss[UNPACK_LOSS_KINDS];
 	/* What is made anew although the store has it; every chain of these, too.  NULL = none. */
 	const struct pl_doubts *doubts;
 	/*

@@ -52,8 +52,7 @@ struct tree {
 	struct node **path;     /* layers to apply, bottom first; the last is node */
 	size_t npath;
 	struct imp_tree *imp;
-	struct image *owner; /* the first image that needs it: events and losses go there */
-	uint64_t losses;
+	struct image *owner; /* the first image that needs it: its disk is counted there */
 	/* below: under the monitor */
 	enum job_state state;
 	struct k3_err err;

@@ -69,7 +69,7 @@ static int link_to_copy(const struct clone *c, int dir, const char *name, uint64
 
 	close(in.fd);
 	*done = rc == 0;
-	if (rc && errnum != EMLINK)
+	if (rc && errnum != EMLINK && errnum != EOPNOTSUPP)
 		return k3_fail_sys(e, errnum, "cannot link %s", name);
 	return 0;
 }

@@ -19,6 +19,7 @@ struct apply {
 	struct dircache dirs;
 	struct times times;
 	struct u64set written; /* path hashes of this layer's entries (opaque rule) */
+	struct u64set lost;    /* path hashes of device nodes that could not be made */
 	/* Only with opts.shared; inode numbers. */
 	struct u64set foreign;    /* older than this layer, but got a name from it */
 	struct u64set copied;     /* copied up: ours under names that are not in written */

@@ -207,6 +207,7 @@ static int make_special(struct apply *a, const struct place *at, const struct ta
 		return k3_fail_sys(e, errno, "cannot make %s %s",
 				   t->type == TAR_FIFO ? "fifo" : "device", at->path);
 	apply_loss(a, UNPACK_LOSS_DEVICE, at->path, t->type == TAR_CHAR ? "char" : "block", errno);
+	u64set_add(&a->lost, place_hash(at));
 	return 0;
 }
 

@@ -136,6 +136,7 @@ static void apply_release(struct apply *a)
 	dircache_release(&a->dirs);
 	times_release(&a->times);
 	u64set_release(&a->written);
+	u64set_release(&a->lost);
 	u64set_release(&a->foreign);
 	u64set_release(&a->copied);
 	k3_buf_release(&a->name);

@@ -91,16 +91,30 @@ static bool is_ours(const struct apply *a, const struct place *at, const struct 
 	return u64set_has(&a->written, place_hash(at)) && !u64set_has(&a->foreign, st->st_ino);
 }
 
-static int look_at_target(const struct place *to, struct stat *st, struct k3_err *e)
+static int look_at_target(const struct apply *a, const struct place *to, struct stat *st,
+			  bool *lost, struct k3_err *e)
 {
 	if (fstatat(to->dir->fd, to->base, st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st->st_mode))
 			return k3_fail(e, K3_FORMAT, "hard link to the directory %s", to->path);
 		return 0;
 	}
+	*lost = errno == ENOENT && u64set_has(&a->lost, place_hash(to));
+	if (*lost)
+		return 0;
 	if (errno == ENOENT)
 		return k3_fail(e, K3_FORMAT, "hard link to %s, which does not exist", to->path);
 	return k3_fail_sys(e, errno, "cannot look at the hard link target %s", to->path);
+}
+
+/* A name of a device node that could not be made is lost with it. */
+static int lose_link(struct apply *a, const struct place *at, struct k3_err *e)
+{
+	if (place_clear(a, at, e))
+		return -1;
+	apply_loss(a, UNPACK_LOSS_DEVICE, at->path, "link", EPERM);
+	u64set_add(&a->lost, place_hash(at));
+	return 0;
 }
 
 static int link_or_copy(struct apply *a, const struct place *to, const struct stat *st,
@@ -115,8 +129,11 @@ static int link_or_copy(struct apply *a, const struct place *to, const struct st
 	}
 	if (!rc)
 		return 0;
-	/* The file system's link limit; the parent's names count, the image cannot know that. */
-	if (errno == EMLINK)
+	/*
+	 * The file system's link limit; the parent's names count, the image cannot know that.  Or
+	 * it has no hard links: gVisor has none of fifos.
+	 */
+	if (errno == EMLINK || errno == EOPNOTSUPP)
 		return apply_copies(a, st, e) ? -1
 					      : k3_copy_node(to->dir->fd, to->base, at->dir->fd,
 							     at->base, true, e);
@@ -144,7 +161,13 @@ int create_link(struct apply *a, const struct place *at, const struct tar_entry 
 	}
 	if (!strcmp(to.dir->real, at->dir->real) && !strcmp(to.base, at->base))
 		return k3_fail(e, K3_FORMAT, "%s: hard link to itself", at->path);
-	if (look_at_target(&to, &st, e) || attrs_differ(a, &to, &st, t, &differ, e))
+	bool lost = false;
+
+	if (look_at_target(a, &to, &st, &lost, e))
+		return k3_wrap(e, "%s", at->path);
+	if (lost)
+		return lose_link(a, at, e);
+	if (attrs_differ(a, &to, &st, t, &differ, e))
 		return k3_wrap(e, "%s", at->path);
 	bool ours = is_ours(a, &to, &st);
 

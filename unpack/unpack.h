@@ -52,6 +52,7 @@ enum unpack_loss_kind {
 	UNPACK_LOSS_DEVICE, /* mknod refused (user namespace, gVisor) */
 	UNPACK_LOSS_OWNER,  /* chown refused; only with lenient_owner */
 };
+#define UNPACK_LOSS_KINDS 3
 
 struct unpack_opts {
 	struct unpack_limits limits;

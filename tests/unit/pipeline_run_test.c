@@ -30,6 +30,9 @@ struct bench {
 	struct k3_cancel *stop;
 };
 
+/* The layer that has something no file system gets, or none. */
+static size_t lossy = SIZE_MAX;
+
 static void layer(struct bench *b, size_t i, const char *name)
 {
 	struct tarbuild t;
@@ -37,6 +40,9 @@ static void layer(struct bench *b, size_t i, const char *name)
 
 	tb_init(&t);
 	tb_dir(&t, "dir/");
+	/* Refused everywhere: containerd keeps none of these. */
+	if (i == lossy)
+		tb_pax_str(&t, "SCHILY.xattr.trusted.of-this", "x");
 	snprintf(text, sizeof(text), "text of %s", name);
 	tb_file(&t, name, text);
 	tb_end(&t);
@@ -202,6 +208,60 @@ TEST(second_run_changes_nothing_and_fetches_no_blob)
 	}
 	EQ_INT(snapshots(&b), 2);
 	bench_stop(&b);
+}
+
+/* Losses as they are told: of each image, and the last one. */
+struct told {
+	size_t of[IMAGES_MAX];
+	char last[256];
+};
+
+static void note_loss(void *arg, const struct pl_event *ev)
+{
+	struct told *t = arg;
+
+	if (ev->kind != PL_EV_LOSS)
+		return;
+	t->of[ev->image]++;
+	snprintf(t->last, sizeof(t->last), "%d %s %s | %s", (int)ev->loss->kind, ev->loss->path,
+		 ev->loss->what, ev->text);
+}
+
+/* What the shared layer loses, each image has lost. */
+TEST(losses_are_told_with_every_image)
+{
+	for (int policy = PL_LOSS_WARN; policy <= PL_LOSS_FAIL; policy++) {
+		struct told told = { 0 };
+		struct bench b;
+		bool warn = policy == PL_LOSS_WARN, fails = policy == PL_LOSS_FAIL;
+
+		lossy = 1;
+		bench_start(&b, PL_FLAT);
+		lossy = SIZE_MAX;
+		b.o.on_loss[UNPACK_LOSS_XATTR] = (enum pl_on_loss)policy;
+		b.o.event = note_loss;
+		b.o.arg = &told;
+		want(&b, "left:1");
+		want(&b, "right:1");
+		want(&b, "alone:1");
+		OK(preload(&b));
+		for (size_t i = 0; i < b.n; i++) {
+			EQ_INT(told.of[i], warn && i < 2);
+			EQ_INT(b.res[i].losses, warn && i < 2);
+			EQ_INT(b.res[i].rc, fails && i < 2 ? -1 : 0);
+		}
+		if (warn)
+			EQ_STR(told.last, "0 dir/mid trusted.of-this | dir/mid: extended attribute "
+					  "trusted.of-this was refused: Operation not supported");
+		if (fails) {
+			EQ_INT(b.res[0].err.code, K3_IO);
+			HAS_STR(b.res[1].err.msg, "dir/mid: extended attribute trusted.of-this");
+			HAS_STR(b.res[1].err.hint, "--on-loss");
+		}
+		EQ_INT(snapshots(&b), fails ? 1 : 4);
+		EQ_INT(entries(&b, ".k3simg"), 0);
+		bench_stop(&b);
+	}
 }
 
 TEST(chain_makes_every_chain_id)
