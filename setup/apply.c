@@ -13,7 +13,7 @@
 
 #define AUTO_SEEN __attribute__((cleanup(seen_release)))
 #define AUTO_STATE __attribute__((cleanup(state_release)))
-#define AUTO_PLAN __attribute__((cleanup(plan_release)))
+#define AUTO_PLAN __attribute__((cleanup(setup_plan_release)))
 #define DIFF_MAX (16u << 20)
 
 /* A file is ours when it is as we wrote it; a link to a program of that name always is. */
@@ -186,7 +186,7 @@ int setup_apply(const struct setup_opts *o, struct setup_report *r, struct k3_er
 	AUTO_STATE struct state state = { 0 };
 
 	*r = (struct setup_report){ .diff = K3_BUF(DIFF_MAX) };
-	if (plan_make(o, &plan, e) || state_read(o->prefix, &state, e) ||
+	if (setup_plan_make(o, &plan, e) || state_read(o->prefix, &state, e) ||
 	    look_at_all(o, &plan, &state, r, e))
 		return -1;
 	if (o->dry_run)

@@ -31,10 +31,10 @@ struct setup_plan {
 	size_t n, cap;
 };
 
-K3_MUST int plan_make(const struct setup_opts *o, struct setup_plan *out, struct k3_err *e);
-void plan_release(struct setup_plan *p);
+K3_MUST int setup_plan_make(const struct setup_opts *o, struct setup_plan *out, struct k3_err *e);
+void setup_plan_release(struct setup_plan *p);
 /* A new empty file of the plan, path taken over. */
-struct setup_file *plan_add(struct setup_plan *p, char *path);
+struct setup_file *setup_plan_add(struct setup_plan *p, char *path);
 /* The containerd configuration of a version; the k3s files. */
 K3_MUST int containerd_config(const struct setup_opts *o, struct k3_buf *out, struct k3_err *e);
 K3_MUST int k3s_files(const struct setup_opts *o, struct setup_plan *p, struct k3_err *e);

@@ -17,7 +17,7 @@ static int add_template(const struct setup_opts *o, struct setup_plan *p, const 
 {
 	/* ROOT is AGENT/containerd, templates are in AGENT/etc/containerd. */
 	const char *slash = strrchr(o->root, '/');
-	struct setup_file *f = plan_add(
+	struct setup_file *f = setup_plan_add(
 		p, k3_xasprintf("%.*s/etc/containerd/%s", (int)(slash - o->root), o->root, name));
 	static const char text[] = "# " SETUP_HEADER "\n"
 				   "{{ template \"base\" . }}\n"
@@ -42,7 +42,7 @@ static int add_template(const struct setup_opts *o, struct setup_plan *p, const 
  */
 static int add_config(const struct setup_opts *o, struct setup_plan *p, struct k3_err *e)
 {
-	struct setup_file *f = plan_add(p, k3_xasprintf("%s" SETUP_K3S_CONFIG, o->prefix));
+	struct setup_file *f = setup_plan_add(p, k3_xasprintf("%s" SETUP_K3S_CONFIG, o->prefix));
 	static const char text[] = "# " SETUP_HEADER "\n"
 				   "snapshotter: native\n"
 				   "default-runtime: " RUNTIME_NAME "\n"
@@ -74,7 +74,7 @@ int k3s_files(const struct setup_opts *o, struct setup_plan *p, struct k3_err *e
 		return -1;
 	/* The kubelet does not start without it; kernel messages are not to be had anyway. */
 	if (o->facts.no_kmsg && !o->prefix[0]) {
-		struct setup_file *f = plan_add(p, k3_xstrdup("/dev/kmsg"));
+		struct setup_file *f = setup_plan_add(p, k3_xstrdup("/dev/kmsg"));
 
 		f->link = k3_xstrdup("/dev/null");
 	}

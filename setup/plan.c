@@ -10,7 +10,7 @@
 
 #define SUBNET "10.88.0.0/16"
 
-struct setup_file *plan_add(struct setup_plan *p, char *path)
+struct setup_file *setup_plan_add(struct setup_plan *p, char *path)
 {
 	p->files = k3_xgrow(p->files, p->n, &p->cap, sizeof(*p->files));
 	struct setup_file *f = &p->files[p->n++];
@@ -19,7 +19,7 @@ struct setup_file *plan_add(struct setup_plan *p, char *path)
 	return f;
 }
 
-void plan_release(struct setup_plan *p)
+void setup_plan_release(struct setup_plan *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		free(p->files[i].path);
@@ -33,8 +33,8 @@ void plan_release(struct setup_plan *p)
 /* Only 1.0.0: every containerd from 1.6 on knows it, and what 1.1.0 adds is not for one node. */
 static int add_network(const struct setup_opts *o, struct setup_plan *p, struct k3_err *e)
 {
-	struct setup_file *f =
-		plan_add(p, k3_xasprintf("%s" SETUP_CNI_CONF_DIR "/10-k3simg.conflist", o->prefix));
+	struct setup_file *f = setup_plan_add(
+		p, k3_xasprintf("%s" SETUP_CNI_CONF_DIR "/10-k3simg.conflist", o->prefix));
 	K3_AUTO_FREE char *leases = k3_xasprintf("%s" SETUP_LEASES, o->prefix);
 	struct k3_jw w = K3_JW(&f->text);
 
@@ -55,7 +55,7 @@ static int add_network(const struct setup_opts *o, struct setup_plan *p, struct 
 
 static void add_link(const struct setup_opts *o, struct setup_plan *p, const char *path, bool spare)
 {
-	struct setup_file *f = plan_add(p, k3_xasprintf("%s%s", o->prefix, path));
+	struct setup_file *f = setup_plan_add(p, k3_xasprintf("%s%s", o->prefix, path));
 
 	f->link = k3_xstrdup(o->exe);
 	f->spare = spare;
@@ -66,7 +66,7 @@ static int add_runtime(const struct setup_opts *o, struct setup_plan *p, struct 
 	add_link(o, p, SETUP_RUNTIME_LINK, false);
 	if (!o->runtime)
 		return 0;
-	struct setup_file *f = plan_add(p, k3_xasprintf("%s" SETUP_RUNTIME_FILE, o->prefix));
+	struct setup_file *f = setup_plan_add(p, k3_xasprintf("%s" SETUP_RUNTIME_FILE, o->prefix));
 
 	return k3_buf_addf(&f->text, e, "# " SETUP_HEADER "\n%s\n", o->runtime);
 }
@@ -91,7 +91,7 @@ static int check_word(const char *what, const char *word, bool path, struct k3_e
 	return 0;
 }
 
-int plan_make(const struct setup_opts *o, struct setup_plan *out, struct k3_err *e)
+int setup_plan_make(const struct setup_opts *o, struct setup_plan *out, struct k3_err *e)
 {
 	if (check_word("the prefix", o->prefix, true, e) ||
 	    check_word("the root", o->root, true, e) ||
@@ -103,8 +103,8 @@ int plan_make(const struct setup_opts *o, struct setup_plan *out, struct k3_err 
 		if (k3s_files(o, out, e))
 			return -1;
 	} else {
-		struct setup_file *f = plan_add(out,
-						k3_xasprintf("%s" SETUP_CONFIG_FILE, o->prefix));
+		struct setup_file *f =
+			setup_plan_add(out, k3_xasprintf("%s" SETUP_CONFIG_FILE, o->prefix));
 
 		if (containerd_config(o, &f->text, e))
 			return -1;

@@ -10,11 +10,16 @@
 
 #define OUT_MAX 65536
 
-static char *conf(const char *version, const char *subnet, const char *more)
+static char *conf_in(const char *dir, const char *version, const char *subnet, const char *more)
 {
 	return k3_xasprintf("{\"cniVersion\":\"%s\",\"name\":\"k3simg\",\"type\":\"k3simg-cni\","
 			    "\"subnet\":\"%s\",\"stateDir\":\"%s/leases\"%s}",
-			    version, subnet, unit_tmpdir(), more);
+			    version, subnet, dir, more);
+}
+
+static char *conf(const char *version, const char *subnet, const char *more)
+{
+	return conf_in(unit_tmpdir(), version, subnet, more);
 }
 
 /* The network namespace of this process: it enters its own, where that is allowed. */
@@ -104,7 +109,8 @@ TEST(no_namespace_no_lease)
 
 TEST(leases_are_distinct_and_come_back)
 {
-	K3_AUTO_FREE char *text = conf("1.0.0", "10.88.4.0/29", "");
+	const char *dir = unit_tmpdir();
+	K3_AUTO_FREE char *text = conf_in(dir, "1.0.0", "10.88.4.0/29", "");
 	struct cni_config c;
 	struct k3_err err;
 	uint32_t a[8] = { 0 }, again;
@@ -134,9 +140,9 @@ TEST(leases_are_distinct_and_come_back)
 	cni_config_release(&c);
 	/* GC keeps what is listed */
 	K3_AUTO_FREE char *gc =
-		conf("1.1.0", "10.88.4.0/29",
-		     ",\"cni.dev/valid-attachments\":[{\"containerID\":\"c1\","
-		     "\"ifname\":\"eth0\"},{\"containerID\":\"c2\",\"ifname\":\"x\"}]");
+		conf_in(dir, "1.1.0", "10.88.4.0/29",
+			",\"cni.dev/valid-attachments\":[{\"containerID\":\"c1\","
+			"\"ifname\":\"eth0\"},{\"containerID\":\"c2\",\"ifname\":\"x\"}]");
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(OUT_MAX);
 
 	EQ_INT(ask("GC", NULL, gc, &out), 0);
@@ -151,7 +157,8 @@ TEST(leases_are_distinct_and_come_back)
 
 TEST(check_compares_with_the_result)
 {
-	K3_AUTO_FREE char *text = conf("1.0.0", "10.88.8.0/29", "");
+	const char *dir = unit_tmpdir();
+	K3_AUTO_FREE char *text = conf_in(dir, "1.0.0", "10.88.8.0/29", "");
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(OUT_MAX);
 	char address[CNI_ADDRESS_MAX];
 	struct cni_config c;
@@ -164,8 +171,8 @@ TEST(check_compares_with_the_result)
 	cni_address(a, address);
 	K3_AUTO_FREE char *prev =
 		k3_xasprintf(",\"prevResult\":{\"ips\":[{\"address\":\"%s/29\"}]}", address);
-	K3_AUTO_FREE char *right = conf("1.0.0", "10.88.8.0/29", prev);
-	K3_AUTO_FREE char *wrong = conf("1.0.0", "10.88.8.0/29", ",\"prevResult\":{}");
+	K3_AUTO_FREE char *right = conf_in(dir, "1.0.0", "10.88.8.0/29", prev);
+	K3_AUTO_FREE char *wrong = conf_in(dir, "1.0.0", "10.88.8.0/29", ",\"prevResult\":{}");
 
 	EQ_INT(ask("CHECK", "k", right, &out), 0);
 	EQ_INT(out.len, 0);

@@ -140,7 +140,7 @@ TEST(configuration_of_each_version_says_what_it_should)
 TEST(k3s_gets_templates_and_a_configuration)
 {
 	struct setup_opts o = options("");
-	__attribute__((cleanup(plan_release))) struct setup_plan p = { 0 };
+	__attribute__((cleanup(setup_plan_release))) struct setup_plan p = { 0 };
 	struct k3_err err;
 
 	o.target = SETUP_K3S;
@@ -169,7 +169,7 @@ TEST(k3s_gets_templates_and_a_configuration)
 					  "  - local-storage-capacity-isolation=false\n"
 					  "  - cgroups-per-qos=false\n"
 					  "  - enforce-node-allocatable=\n");
-	plan_release(&p);
+	setup_plan_release(&p);
 	o.facts.no_kmsg = false;
 	o.facts.cgroup = true;
 	o.version = 3;
@@ -185,16 +185,16 @@ TEST(what_cannot_be_written_is_refused)
 	struct k3_err err;
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(bad); i++) {
-		__attribute__((cleanup(plan_release))) struct setup_plan p = { 0 };
+		__attribute__((cleanup(setup_plan_release))) struct setup_plan p = { 0 };
 
 		o.pause = bad[i];
-		FAILS(plan_make(&o, &p, &err), K3_USAGE);
+		FAILS(setup_plan_make(&o, &p, &err), K3_USAGE);
 	}
-	__attribute__((cleanup(plan_release))) struct setup_plan p = { 0 };
+	__attribute__((cleanup(setup_plan_release))) struct setup_plan p = { 0 };
 
 	o = options("/p");
 	o.root = "relative";
-	FAILS(plan_make(&o, &p, &err), K3_USAGE);
+	FAILS(setup_plan_make(&o, &p, &err), K3_USAGE);
 }
 
 /* ---- there and back ----------------------------------------------------------------------- */
@@ -298,7 +298,7 @@ TEST(what_was_changed_since_is_not_touched)
 	EQ_INT(r.refused, 1);
 	EQ_INT(action_of(&r, "/config.toml"), SETUP_REFUSED);
 	EQ_STR(content(prefix, SETUP_CONFIG_FILE, &text), edited);
-	CHECK(!there(prefix, "/usr") && there(prefix, SETUP_STATE_FILE));
+	CHECK(!there(prefix, SETUP_RUNTIME_LINK) && there(prefix, SETUP_STATE_FILE));
 	setup_report_release(&r);
 	o.force = true;
 	OK(setup_undo(&o, &r, &err));

@@ -185,13 +185,13 @@ static void put_program(const char *path)
 
 TEST(runtime_is_found)
 {
-	K3_AUTO_FREE char *dir = k3_xasprintf("%s/bin", unit_tmpdir());
+	const char *top = unit_tmpdir();
+	K3_AUTO_FREE char *dir = k3_xasprintf("%s/bin", top);
 	K3_AUTO_FREE char *crun = k3_xasprintf("%s/crun", dir);
 	K3_AUTO_FREE char *runc = k3_xasprintf("%s/runc", dir);
 	K3_AUTO_FREE char *path = k3_xasprintf("/no/such:%s", dir);
-	K3_AUTO_FREE char *front = k3_xasprintf("%s/usr/local/lib/k3simg/k3simg-oci-runtime",
-						unit_tmpdir());
-	K3_AUTO_FREE char *etc = k3_xasprintf("%s/etc/k3simg", unit_tmpdir());
+	K3_AUTO_FREE char *front = k3_xasprintf("%s/usr/local/lib/k3simg/k3simg-oci-runtime", top);
+	K3_AUTO_FREE char *etc = k3_xasprintf("%s/etc/k3simg", top);
 	K3_AUTO_FREE char *choice = k3_xasprintf("%s/runtime", etc);
 	char *got = NULL;
 	struct k3_err err;
