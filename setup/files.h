@@ -17,7 +17,7 @@
 #define SETUP_STATE_FILE "/var/lib/k3simg/setup.json"
 #define SETUP_LEASES "/run/k3simg/cni"
 
-#define SETUP_HEADER "Written by k3simg setup; \"k3simg setup --undo\" takes it back."
+#define SETUP_HEADER "Written by k3simg setup; k3simg setup --undo takes it back."
 
 struct setup_file {
 	char *path;
