@@ -93,10 +93,11 @@ static void compare(const struct lines *a, const struct lines *b, struct steps *
 	       same(&a->at[a->n - tail - 1], &b->at[b->n - tail - 1]))
 		tail++;
 	size_t n = a->n - head - tail, m = b->n - head - tail, i = 0, j = 0;
-	K3_AUTO_FREE uint16_t *t = common(a->at + head, n, b->at + head, m);
+	K3_AUTO_FREE uint16_t *t = common(n ? a->at + head : NULL, n, m ? b->at + head : NULL, m);
 
 	while (i < n || j < m) {
-		const struct line *la = &a->at[head + i], *lb = &b->at[head + j];
+		const struct line *la = i < n ? &a->at[head + i] : NULL;
+		const struct line *lb = j < m ? &b->at[head + j] : NULL;
 
 		if (i < n && j < m && t && same(la, lb)) {
 			step(out, ' ', la, head + i++, head + j++);
