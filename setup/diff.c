@@ -81,6 +81,26 @@ static uint16_t *common(const struct line *a, size_t n, const struct line *b, si
 	return t;
 }
 
+/* What lies between the lines that both begin and end with. */
+static void compare_middle(const struct lines *a, const struct lines *b, size_t head, size_t n,
+			   size_t m, struct steps *out)
+{
+	K3_AUTO_FREE uint16_t *t = common(n ? a->at + head : NULL, n, m ? b->at + head : NULL, m);
+
+	for (size_t i = 0, j = 0; i < n || j < m;) {
+		const struct line *la = i < n ? &a->at[head + i] : NULL;
+		const struct line *lb = j < m ? &b->at[head + j] : NULL;
+		const uint16_t *here = t && la && lb ? &t[i * (m + 1) + j] : NULL;
+
+		if (here && same(la, lb))
+			step(out, ' ', la, head + i++, head + j++);
+		else if (la && (!here || here[m + 1] >= here[1]))
+			step(out, '-', la, head + i++, head + j);
+		else
+			step(out, '+', lb, head + i, head + j++);
+	}
+}
+
 static void compare(const struct lines *a, const struct lines *b, struct steps *out)
 {
 	size_t head = 0, tail = 0;
@@ -92,22 +112,7 @@ static void compare(const struct lines *a, const struct lines *b, struct steps *
 	while (tail < a->n - head && tail < b->n - head &&
 	       same(&a->at[a->n - tail - 1], &b->at[b->n - tail - 1]))
 		tail++;
-	size_t n = a->n - head - tail, m = b->n - head - tail, i = 0, j = 0;
-	K3_AUTO_FREE uint16_t *t = common(n ? a->at + head : NULL, n, m ? b->at + head : NULL, m);
-
-	while (i < n || j < m) {
-		const struct line *la = i < n ? &a->at[head + i] : NULL;
-		const struct line *lb = j < m ? &b->at[head + j] : NULL;
-
-		if (i < n && j < m && t && same(la, lb)) {
-			step(out, ' ', la, head + i++, head + j++);
-		} else if (i < n &&
-			   (j == m || !t || t[(i + 1) * (m + 1) + j] >= t[i * (m + 1) + j + 1])) {
-			step(out, '-', la, head + i++, head + j);
-		} else {
-			step(out, '+', lb, head + i, head + j++);
-		}
-	}
+	compare_middle(a, b, head, a->n - head - tail, b->n - head - tail, out);
 	for (size_t k = 0; k < tail; k++)
 		step(out, ' ', &a->at[a->n - tail + k], a->n - tail + k, b->n - tail + k);
 }
