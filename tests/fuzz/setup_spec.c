@@ -48,8 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct k3_err e = { 0 };
 	bool changed;
 
-	/* what the strict reader takes, this one takes */
-	bool valid = !k3_json_parse(text, n, &doc, &e);
+	/* what the other reader takes, this one takes; but jansson overlooks a NUL behind a number
+	 */
+	bool valid = !k3_json_parse(text, n, &doc, &e) && !memchr(text, 0, n);
 
 	if (setup_spec_fit(text, n, &f, &once, &changed, &e)) {
 		must(e.code == K3_FORMAT || e.code == K3_LIMIT);
