@@ -16,7 +16,8 @@
 
 /* What main() hands to every command. */
 struct cli {
-	struct k3_cancel *cancel; /* raised by SIGINT, SIGTERM, SIGHUP */
+	struct k3_cancel *cancel; /* raised by SIGINT, SIGTERM, SIGHUP; NULL for a plugin */
+	const char *self;         /* what the program was called as */
 };
 
 /* argv[0] is the first word behind the command's name.  Returns the exit status. */
@@ -37,6 +38,9 @@ int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **
 int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_logout(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_setup(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_cni(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_oci_runtime(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

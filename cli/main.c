@@ -28,6 +28,10 @@ static const struct command commands[] = {
 	{ "logout", NULL, "[OPTIONS] REGISTRY | --all", "Remove stored credentials", cmd_logout },
 	{ "config", NULL, "show [OPTIONS] REF", "Show which files decide how a registry is asked",
 	  cmd_config },
+	{ "setup", NULL, "[OPTIONS]", "Write what pods need to start on this machine, offline",
+	  cmd_setup },
+	{ "cni", NULL, "", "Answer containerd as a CNI plugin", cmd_cni },
+	{ "oci-runtime", NULL, "ARGUMENTS", "Stand before the OCI runtime", cmd_oci_runtime },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
@@ -38,7 +42,7 @@ static void usage(FILE *out)
 	fprintf(out, "k3simg preloads container images, so that Kubernetes pods start offline.\n\n"
 		     "Usage: k3simg COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n");
 	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+		fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
 	fprintf(out,
 		"\n'k3simg COMMAND --help' tells about one command.\n"
 		"\nExamples:\n"
@@ -139,10 +143,47 @@ static void catch_signals(struct k3_cancel *c)
 	sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 }
 
+/*
+ * Commands that containerd calls by file names of their own.  They leave umask and signals as
+ * they are: another program may take the place of this one.
+ */
+static const struct {
+	const char *file, *command;
+} plugins[] = {
+	{ "k3simg-cni", "cni" },
+	{ "loopback", "cni" }, /* what raises a pod's loopback device */
+	{ "k3simg-oci-runtime", "oci-runtime" },
+};
+
+static const struct command *find_plugin(const char *self)
+{
+	const char *slash = strrchr(self, '/'), *name = slash ? slash + 1 : self;
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(plugins); i++)
+		if (!strcmp(plugins[i].file, name))
+			return find_command(plugins[i].command);
+	return NULL;
+}
+
+static bool is_plugin(const char *command)
+{
+	for (size_t i = 0; i < K3_ARRAY_LEN(plugins); i++)
+		if (!strcmp(plugins[i].command, command))
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
-	struct cli c = { 0 };
+	struct cli c = { .self = argc ? argv[0] : "" };
+	const struct command *plugin = find_plugin(c.self);
 
+	if (plugin)
+		return plugin->run(&c, NULL, argc - 1, argv + 1);
+	if (argc >= 2 && is_plugin(argv[1])) {
+		plugin = find_command(argv[1]);
+		return plugin->run(&c, plugin, argc - 2, argv + 2);
+	}
 	/* Modes of everything written are given exactly; see unpack/unpack.h. */
 	umask(0);
 	if (argc < 2) {

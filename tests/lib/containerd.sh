@@ -68,7 +68,8 @@ TOML
 }
 
 # ctd_start VERSION ROOT [NAME]: start a containerd on ROOT and wait for CRI.
-# The pause image is $CTD_PAUSE; $CTD_EXTRA is more configuration.  CTD_NETWORK=none gives it a network namespace
+# The pause image is $CTD_PAUSE; $CTD_EXTRA is more configuration, $CTD_CONFIG another one, whose state
+# is in run/containerd beside its etc; $CTD_LIBRARIES are for programs of this machine.  CTD_NETWORK=none gives it a network namespace
 # of its own with nothing but loopback (ctd_net runs a command there).  Sets CRI_SOCKET for cri.py.  NAME (default:
 # ctd) is for the other functions; config, log and socket are in $T/NAME.
 ctd_start() {
@@ -79,6 +80,10 @@ ctd_start() {
         ctd_config "$version" "${CTD_PAUSE:-127.0.0.1:1/none:1}" "$root" "$dir/state" "$dir/sock"
         printf '%s\n' "${CTD_EXTRA:-}"
     } >"$dir/config.toml"
+    if [ -n "${CTD_CONFIG:-}" ]; then
+        cp "$CTD_CONFIG" "$dir/config.toml"
+        ln -s "${CTD_CONFIG%/etc/*}/run/containerd/containerd.sock" "$dir/sock"
+    fi
     echo "$version" >"$dir/version"
     newroot=$(ctd_debian "$version") || return
     path=/usr/sbin:/usr/bin:/sbin:/bin
@@ -89,7 +94,7 @@ ctd_start() {
         # shellcheck disable=SC2034
         [ "${CTD_NETWORK:-}" != none ] || ENTER_OPTIONS=--net
         cd / && enter "$newroot" "$root
-$T" env -i PATH=$path TMPDIR="$dir" /bin/sh -c '
+$T" env -i PATH=$path TMPDIR="$dir" ${CTD_LIBRARIES:+LD_LIBRARY_PATH="$CTD_LIBRARIES"} /bin/sh -c '
             containerd -c "$1" & p=$!
             trap "kill -TERM $p" TERM
             wait $p; wait $p; exit 0' init "$dir/config.toml"

@@ -77,6 +77,10 @@ if [ -n "$root" ]; then
     cd /
     umount -l /.old
 fi
+if [ -n "${NO_CGROUPS:-}" ]; then
+    umount -R /sys/fs/cgroup
+    mount -t tmpfs none /sys/fs/cgroup
+fi
 # Sockets of shims; the real directory stays as it is.
 mkdir -p /run/containerd
 mount -t tmpfs none /run/containerd
@@ -84,7 +88,7 @@ exec "$@"
 '
 
 # enter ROOT DIRS COMMAND...: run COMMAND in its own mount and PID namespace;
-# whatever it started or mounted ends with it.  ROOT "" is this machine's own.
+# whatever it started or mounted ends with it.  $NO_CGROUPS: no cgroups in there.  ROOT "" is this machine's own.
 enter() {
     local root=$1 dirs=$2
     shift 2
