@@ -24,7 +24,7 @@ FUZZ_S ?= 60
 VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
-FOLDERS := base oci bolt registry fetch unpack archive snapshot grpc cri importer pipeline cli
+FOLDERS := base host oci bolt registry fetch unpack archive snapshot grpc cri importer doctor pipeline cli
 LIBS := libcurl libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)
