@@ -31,6 +31,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

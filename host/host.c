@@ -51,6 +51,7 @@ static void read_kernel(const char *sysroot, struct host *out)
 		out->proc_inode = st.st_ino;
 	out->kmsg = host_exists(sysroot, "/dev/kmsg");
 	out->console = host_exists(sysroot, "/dev/console");
+	out->systemd = host_exists(sysroot, "/run/systemd/system");
 }
 
 int host_read(const char *sysroot, struct host *out, struct k3_err *e)

@@ -148,6 +148,7 @@ struct host {
 	int last_cap;              /* /proc/sys/kernel/cap_last_cap, or -1 */
 	bool kmsg;                 /* /dev/kmsg */
 	bool console;              /* /dev/console */
+	bool systemd;              /* runs it: sd_booted(3) */
 	struct host_mount *mounts; /* as in /proc/self/mountinfo */
 	size_t nmounts;
 	enum host_cgroups cgroups;
