@@ -20,7 +20,7 @@ static bool no_config(const struct doctor_facts *f, struct doctor_finding *out)
 
 static void wrong_root(const struct doctor_facts *f, struct doctor_finding *out)
 {
-	K3_AUTO_FREE char *line = k3_xasprintf("root = \"%s\"", f->root);
+	K3_AUTO_FREE char *line = k3_xasprintf("root = \"%s\"", doctor_inside(f, f->root));
 
 	doctor_say(out, DOCTOR_ERROR, "containerd's root is %s by %s, and here it is %s",
 		   f->config.named_root ? f->config.named_root : "/var/lib/containerd",
@@ -54,13 +54,13 @@ static bool other_data_dir(const struct doctor_facts *f, struct doctor_finding *
 	K3_AUTO_FREE char *theirs = k3_xasprintf("%s%s/agent/containerd", f->sysroot,
 						 f->host.k3s.data_dir);
 	K3_AUTO_FREE char *line = NULL;
+	const char *inside;
 
 	if (f->config.kind != IMP_ROOT_K3S || !f->host.k3s.installed || same_dir(theirs, f->root))
 		return false;
-	line = k3_xasprintf(
-		"data-dir: %.*s",
-		(int)(strlen(f->root) - strlen("/agent/containerd") - strlen(f->sysroot)),
-		f->root + strlen(f->sysroot));
+	inside = doctor_inside(f, f->root);
+	line = k3_xasprintf("data-dir: %.*s", (int)(strlen(inside) - strlen("/agent/containerd")),
+			    inside);
 	doctor_say(out, DOCTOR_ERROR, "k3s's root is %s, and here it is %s", theirs, f->root);
 	doctor_write(out,
 		     k3_xasprintf("%s/etc/rancher/k3s/config.yaml.d/90-data-dir.yaml", f->sysroot),
@@ -119,7 +119,7 @@ void doctor_socket(const struct doctor_facts *f, struct doctor_finding *out)
 	bool differs = at && f->asked_address && strcmp(f->asked_address, at) != 0;
 
 	if (f->socket_answers && f->store != DOCTOR_STORE_LIVE) {
-		K3_AUTO_FREE char *line = k3_xasprintf("root = \"%s\"", f->root);
+		K3_AUTO_FREE char *line = k3_xasprintf("root = \"%s\"", doctor_inside(f, f->root));
 
 		doctor_say(out, DOCTOR_ERROR,
 			   "whoever listens on %s does not have %s: it does not see what is there",

@@ -15,7 +15,7 @@
 
 static void make_room(const struct doctor_facts *f, struct doctor_finding *out, bool inodes)
 {
-	const struct host_mount *m = host_mount_of(&f->host, f->disk);
+	const struct host_mount *m = doctor_disk_mount(f);
 
 	if (m && !strcmp(m->type, "tmpfs") && !*f->sysroot) {
 		K3_AUTO_FREE char *quoted = doctor_quote(m->point);
@@ -80,15 +80,23 @@ static void list_refused(const struct doctor_facts *f, const enum host_fs_abilit
 }
 
 /*
- * No command makes another file system of one.  A root that is made elsewhere and mounted in its
- * place is the way out; a tmpfs has all of it since Linux 6.6, but for reflinks.
+ * No command makes another file system of one: the root gets one of its own.  A tmpfs has all that
+ * is needed in gVisor and from Linux 6.6 on, which gave it user.* attributes.
  */
 static void move_root(const struct doctor_facts *f, struct doctor_finding *out)
 {
-	K3_AUTO_FREE char *quoted = doctor_quote(f->root);
+	K3_AUTO_FREE char *root = doctor_quote(f->root);
+	bool tmpfs = f->host.major > 6 || (f->host.major == 6 && f->host.minor >= 6) ||
+		     (f->host.major && f->host.major < 5);
 
-	doctor_run(out, "mount -t tmpfs -o mode=0711 tmpfs %s   # or ext4, xfs: then preload again",
-		   quoted);
+	if (tmpfs)
+		doctor_run(out, "mkdir -p %s && mount -t tmpfs -o mode=0711 tmpfs %s   # or ext4",
+			   root, root);
+	else
+		doctor_run(out,
+			   "mkdir -p %s && truncate -s 20G %s.ext4 && mkfs.ext4 -q %s.ext4 && "
+			   "mount -o loop %s.ext4 %s",
+			   root, root, root, root, root);
 }
 
 static void judge(const struct doctor_facts *f, struct doctor_finding *out,

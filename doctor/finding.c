@@ -82,6 +82,20 @@ char *doctor_section(const struct doctor_facts *f, bool images, const char *tabl
 	return k3_xasprintf("[plugins.'%s'%s%s]", plugin, *table ? "." : "", table);
 }
 
+const char *doctor_inside(const struct doctor_facts *f, const char *path)
+{
+	size_t n = strlen(f->sysroot);
+
+	return n && !strncmp(path, f->sysroot, n) && path[n] == '/' ? path + n : path;
+}
+
+const struct host_mount *doctor_disk_mount(const struct doctor_facts *f)
+{
+	K3_AUTO_FREE char *real = realpath(f->disk, NULL);
+
+	return host_mount_of(&f->host, doctor_inside(f, real ? real : f->disk));
+}
+
 char *doctor_quote(const char *word)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -15,6 +15,10 @@ void doctor_configure(const struct doctor_facts *f, struct doctor_finding *out, 
 		      const char *lines);
 /* "[plugins.'io.containerd.cri.v1.runtime'.cni]" as this configuration has it; caller frees. */
 char *doctor_section(const struct doctor_facts *f, bool images, const char *table);
+/* A path as the machine itself has it: without the sysroot.  Borrowed. */
+const char *doctor_inside(const struct doctor_facts *f, const char *path);
+/* The mount that the root lies on, or NULL. */
+const struct host_mount *doctor_disk_mount(const struct doctor_facts *f);
 /* A word for a shell, as new memory. */
 char *doctor_quote(const char *word);
 

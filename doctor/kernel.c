@@ -111,9 +111,9 @@ static void use_no_cgroups(const struct doctor_facts *f, struct doctor_finding *
 	K3_AUTO_FREE char *quoted = doctor_quote(path);
 
 	doctor_run(out,
-		   "printf '#!/bin/sh\\nexec crun --cgroup-manager=disabled \"$@\"\\n' >%s && "
-		   "chmod 755 %s",
-		   quoted, quoted);
+		   "printf '#!/bin/sh\\nexec crun --cgroup-manager=disabled \"$@\"\\n' | "
+		   "install -D -m 755 /dev/stdin %s",
+		   quoted);
 	configure_runtime(f, out, FRONT);
 }
 
@@ -168,11 +168,19 @@ void doctor_cgroups(const struct doctor_facts *f, struct doctor_finding *out)
 	}
 }
 
+static void use_crun(const struct doctor_facts *f, struct doctor_finding *out)
+{
+	__attribute__((cleanup(host_program_release))) struct host_program p = { 0 };
+
+	host_find_program(f->sysroot, "crun", &p);
+	if (!p.executable)
+		doctor_run(out, "apt-get install crun");
+	configure_runtime(f, out, p.executable ? p.path : "crun");
+}
+
 /* runc from 1.2 on takes /proc for a forgery when its root is not inode 1. */
 void doctor_procfs(const struct doctor_facts *f, struct doctor_finding *out)
 {
-	K3_AUTO_FREE char *section = NULL;
-
 	if (no_runtime(f, out))
 		return;
 	if (!f->host.proc_inode) {
@@ -189,8 +197,7 @@ void doctor_procfs(const struct doctor_facts *f, struct doctor_finding *out)
 			   "/proc is inode %llu, and %s takes nothing but 1 (\"unsafe procfs "
 			   "detected\")",
 			   (unsigned long long)f->host.proc_inode, f->runtime.path);
-		doctor_run(out, "apt-get install crun");
-		configure_runtime(f, out, "crun");
+		use_crun(f, out);
 	} else {
 		doctor_say(out, DOCTOR_OK, "/proc is inode %llu, and %s does not mind",
 			   (unsigned long long)f->host.proc_inode, f->runtime.path);

@@ -183,7 +183,7 @@ static unsigned percent_used(const struct host_space *s)
 
 void doctor_image_gc(const struct doctor_facts *f, struct doctor_finding *out)
 {
-	const struct host_mount *m = host_mount_of(&f->host, f->disk);
+	const struct host_mount *m = doctor_disk_mount(f);
 	unsigned used = percent_used(&f->space), high = f->host.kubelet.gc_high;
 
 	if (no_kubelet(f, out))
@@ -192,7 +192,7 @@ void doctor_image_gc(const struct doctor_facts *f, struct doctor_finding *out)
 		doctor_say(out, DOCTOR_OK, "switched off");
 		return;
 	}
-	if (!is_measurable(m) && !*f->sysroot)
+	if (!is_measurable(m))
 		doctor_say(out, DOCTOR_WARNING,
 			   "the kubelet cannot measure a %s and begins to remove images "
 			   "(\"invalid capacity 0 on image filesystem\")",
