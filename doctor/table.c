@@ -6,10 +6,10 @@
 #include "doctor/finding.h"
 
 static const struct doctor_check checks[] = {
-	{ "root", "containerd's root", DOCTOR_ERROR, true, false, doctor_root,
+	{ "root", "containerd's root", DOCTOR_ERROR, false, false, doctor_root,
 	  "Images in a root that no daemon reads are not there for pods.",
 	  "one `root` for preload and containerd" },
-	{ "config", "configuration", DOCTOR_ERROR, true, false, doctor_config,
+	{ "config", "configuration", DOCTOR_ERROR, false, false, doctor_config,
 	  "containerd ends at a file that it cannot read; without one it takes its defaults.",
 	  "correct the line named, or set the file aside" },
 	{ "socket", "containerd's socket", DOCTOR_ERROR, false, false, doctor_socket,
@@ -32,7 +32,7 @@ static const struct doctor_check checks[] = {
 	{ "pause", "pause image", DOCTOR_ERROR, false, false, doctor_pause,
 	  "Every pod begins with the pause image, by the name that is configured.",
 	  "k3simg preload with --pause" },
-	{ "runtime", "OCI runtime", DOCTOR_ERROR, true, false, doctor_runtime,
+	{ "runtime", "OCI runtime", DOCTOR_ERROR, false, false, doctor_runtime,
 	  "Containers are started by runc or crun, which must be there and run here.",
 	  "install it, or name another one in BinaryName" },
 	{ "cgroups", "cgroups", DOCTOR_ERROR, true, false, doctor_cgroups,
