@@ -12,7 +12,7 @@
 /* What one line says: paths and a message of ours fit. */
 #define TEXT_MAX 2048
 
-static char *format(const char *fmt, va_list ap)
+K3_PRINTF(1, 0) static char *format(const char *fmt, va_list ap)
 {
 	char text[TEXT_MAX];
 

@@ -49,7 +49,7 @@ broken() {
     shift 3
     n=$((n + 1)) m=$T/m$n
     cp -a "$sound" "$m"
-    (cd "$m" && . /dev/stdin) || die "$name: cannot break the machine"
+    (cd "$m" && eval "$(cat)") || die "$name: cannot break the machine"
     check "$name: $id" "$PYTHON" "$LIB/doctor.py" "$id" "$state" \
         "$K3SIMG" doctor --sysroot "$m" "$@"
     rm -rf --one-file-system -- "$m"
