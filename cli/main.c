@@ -32,6 +32,8 @@ static const struct command commands[] = {
 	  cmd_setup },
 	{ "cni", NULL, "", "Answer containerd as a CNI plugin", cmd_cni },
 	{ "oci-runtime", NULL, "ARGUMENTS", "Stand before the OCI runtime", cmd_oci_runtime },
+	{ "doctor", NULL, "[OPTIONS] [CHECK]...",
+	  "Check whether pods can start on this machine, and say what to do", cmd_doctor },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
@@ -53,10 +55,11 @@ static void usage(FILE *out)
 		"  k3simg list                              what is there\n"
 		"  k3simg verify --deep                     whether it is whole\n"
 		"  k3simg verify --start nginx:alpine       whether it starts\n"
+		"  k3simg doctor                            whether pods can start here\n"
 		"\nExit status: 0 ok, 1 other, 2 usage, 3 not found, 4 authentication, 5 network,\n"
 		"6 integrity or platform, 7 store, 8 no space, 9 some images failed and the "
 		"others\n"
-		"are in place, 10 damage was found or it does not start, 130 interrupted.\n");
+		"are in place, 10 damage was found or pods do not start, 130 interrupted.\n");
 }
 
 static const struct command *find_command(const char *name)

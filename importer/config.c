@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "importer/config.h"
+#include "importer/importer.h"
 
 #include <fcntl.h>
 #include <glob.h>
@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/toml.h"
+#include "importer/cri_config.h"
 #include "importer/schema.h"
 
 #define CONTAINERD_ROOT "/var/lib/containerd"
@@ -34,6 +35,7 @@ struct values {
 	char *root, *pause, *snapshotter, *address;
 	char **files; /* read so far: each is read once */
 	size_t nfiles, files_cap;
+	struct imp_cri cri;
 };
 
 static void values_release(struct values *v)
@@ -45,6 +47,7 @@ static void values_release(struct values *v)
 	for (size_t k = 0; k < v->nfiles; k++)
 		free(v->files[k]);
 	free(v->files);
+	imp_cri_release(&v->cri);
 }
 
 #define AUTO_VALUES __attribute__((cleanup(values_release)))
@@ -102,6 +105,7 @@ static void take_values(const struct k3_toml *t, struct values *v)
 		set(&v->pause, lookup(t, plugin, NULL, "sandbox_image"));
 		set(&v->snapshotter, lookup(t, plugin, "containerd", "snapshotter"));
 	}
+	imp_cri_take(&v->cri, t, version);
 }
 
 static int read_config(const char *path, struct values *v, struct k3_err *e);
@@ -331,6 +335,7 @@ static int load_containerd(const char *sysroot, const char *root, struct imp_con
 
 	if (read_default(path, &got, &found, e))
 		return -1;
+	set(&out->named_root, got.root);
 	theirs = k3_xasprintf("%s%s", sysroot, got.root ? got.root : CONTAINERD_ROOT);
 	if (!found || !same_path(theirs, root))
 		return 0;
@@ -340,11 +345,20 @@ static int load_containerd(const char *sysroot, const char *root, struct imp_con
 	return 0;
 }
 
-static const char *default_pause(enum imp_root_kind kind, const char *root)
+static const char *default_pause(const struct imp_config *c)
 {
-	if (kind == IMP_ROOT_K3S)
+	if (c->kind == IMP_ROOT_K3S)
 		return PAUSE_K3S;
-	return imp_schema_peek(root) == IMP_SCHEMA_MIN ? PAUSE_1 : PAUSE_2;
+	return c->schema == IMP_SCHEMA_MIN ? PAUSE_1 : PAUSE_2;
+}
+
+/* How much of a path is the sysroot, in front of what the machine calls it. */
+static size_t below(const char *sysroot, const char *path)
+{
+	K3_AUTO_FREE char *real = canonical(sysroot);
+	size_t n = *sysroot ? strlen(real) : 0;
+
+	return strncmp(path, real, n) == 0 && path[n] == '/' ? n : 0;
 }
 
 int imp_config_load_at(const char *sysroot, const char *root, const char *file,
@@ -358,6 +372,7 @@ int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 	if (file) {
 		rc = read_config(file, &v, e);
 		out->file = k3_xstrdup(file);
+		set(&out->named_root, v.root);
 	} else {
 		rc = agent ? load_k3s(sysroot, agent, out, &v, e)
 			   : load_containerd(sysroot, root, out, &v, e);
@@ -370,12 +385,16 @@ int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 	out->nfiles = v.nfiles;
 	v.nfiles = 0;
 	out->agent = agent ? k3_xstrdup(agent) : NULL;
+	out->schema = imp_schema_peek(root);
 	out->pause_default = !v.pause;
-	out->pause = v.pause ? K3_STEAL(v.pause) : k3_xstrdup(default_pause(out->kind, root));
+	out->pause = v.pause ? K3_STEAL(v.pause) : k3_xstrdup(default_pause(out));
 	out->snapshotter = K3_STEAL(v.snapshotter);
 	/* k3s names its socket on containerd's command line. */
 	out->address = v.address ? K3_STEAL(v.address)
 				 : k3_xstrdup(agent ? K3S_SOCKET : CONTAINERD_SOCKET);
+	out->cri = v.cri;
+	v.cri = (struct imp_cri){ 0 };
+	imp_cri_defaults(&out->cri, agent ? agent + below(sysroot, agent) : NULL);
 	return 0;
 }
 
@@ -394,5 +413,7 @@ void imp_config_release(struct imp_config *c)
 		free(c->files[k]);
 	free(c->files);
 	free(c->agent);
+	free(c->named_root);
+	imp_cri_release(&c->cri);
 	*c = (struct imp_config){ 0 };
 }

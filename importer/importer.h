@@ -30,6 +30,31 @@
 
 enum imp_root_kind { IMP_ROOT_CONTAINERD, IMP_ROOT_K3S };
 
+enum imp_setting { IMP_UNSET, IMP_NO, IMP_YES };
+
+struct imp_runtime {
+	char *name;   /* as pods name it: "runc" */
+	char *type;   /* "io.containerd.runc.v2", or NULL */
+	char *binary; /* BinaryName of its options, or NULL */
+	enum imp_setting systemd_cgroup;
+};
+
+/* What config.toml says of CRI beyond images; defaults are filled in. */
+struct imp_cri {
+	int version; /* of the file, its imports included; 0 without one */
+	enum imp_setting unprivileged_ports, unprivileged_icmp;
+	enum imp_setting
+		local_pull;        /* use_local_image_pull: pulls do not use the transfer service */
+	bool transfer_native;      /* the transfer service is told to unpack for native */
+	char *cni_conf, **cni_bin; /* directories */
+	size_t ncni_bin;
+	char *default_runtime;
+	struct imp_runtime *runtimes;
+	size_t nruntimes;
+};
+/* The OCI runtime of pods that name none: a path, or a name to be looked up in $PATH.  Borrowed. */
+const char *imp_cri_runtime(const struct imp_cri *c);
+
 /* What the configuration of a root says.  Strings may be NULL; released by imp_config_release. */
 struct imp_config {
 	enum imp_root_kind kind;
@@ -41,6 +66,12 @@ struct imp_config {
 	size_t nfiles;
 	char *agent;   /* k3s's agent directory, or NULL for a containerd's root */
 	char *address; /* socket of the daemon: as configured, or the default of this kind */
+	/* `root` of the configuration that would be read for a root of this kind, or NULL. */
+	char *named_root;
+	/* Schema of the store: 4 is made by containerd 2.x; 3 by 1.x or by us; 0: none, or locked.
+	 */
+	int64_t schema;
+	struct imp_cri cri;
 };
 
 /*
@@ -49,6 +80,9 @@ struct imp_config {
  * Caller frees.
  */
 char *imp_default_root(void);
+/* The same on a machine whose root directory is sysroot ("": this one), which the result begins
+ * with. */
+char *imp_default_root_at(const char *sysroot);
 
 /*
  * Reads the configuration that belongs to `root`: `file` if given; for a k3s root
@@ -58,6 +92,9 @@ char *imp_default_root(void);
  */
 K3_MUST int imp_config_load(const char *root, const char *file, struct imp_config *out,
 			    struct k3_err *e);
+/* Well-known paths are looked up below sysroot; `root` and `file` are as the caller sees them. */
+K3_MUST int imp_config_load_at(const char *sysroot, const char *root, const char *file,
+			       struct imp_config *out, struct k3_err *e);
 void imp_config_release(struct imp_config *c);
 
 /* ---- the store --------------------------------------------------------------------------- */

@@ -386,7 +386,7 @@ void endpoint_drop_last(struct registry_host *h)
 	endpoint_release(&h->endpoints[--h->n]);
 }
 
-void host_release(struct registry_host *h)
+void endpoints_release(struct registry_host *h)
 {
 	while (h->n)
 		endpoint_drop_last(h);

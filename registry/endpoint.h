@@ -60,7 +60,7 @@ K3_MUST int endpoint_add_rewrite(struct registry_endpoint *ep, const char *patte
 /* "Name: value" of what may be a header: K3_FORMAT for anything else. */
 K3_MUST int endpoint_add_header(struct registry_endpoint *ep, const char *name, const char *value,
 				struct k3_err *e);
-void host_release(struct registry_host *h);
+void endpoints_release(struct registry_host *h);
 
 /* Whether a key of a file ("host", "host:port", a URL) means that host; Docker Hub has names. */
 bool host_is(const char *key, const char *host);

@@ -57,7 +57,7 @@ void registry_free(struct registry *r)
 		return;
 	for (struct known_host *h = r->hosts, *next; h; h = next) {
 		next = h->next;
-		host_release(&h->host);
+		endpoints_release(&h->host);
 		free(h);
 	}
 	tables_release(&r->yaml);
@@ -274,7 +274,7 @@ int registry_find(struct registry *r, const char *host, const struct registry_ho
 
 	k->host.name = k3_xstrdup(host);
 	if (decide(r, &k->host, e)) {
-		host_release(&k->host);
+		endpoints_release(&k->host);
 		free(k);
 		return -1;
 	}

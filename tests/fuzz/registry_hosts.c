@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t i = 0; i < h.n; i++)
 			look(&h.endpoints[i]);
 	}
-	host_release(&h);
+	endpoints_release(&h);
 	list_release(&warnings);
 	return 0;
 }

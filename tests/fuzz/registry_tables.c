@@ -33,7 +33,7 @@ static void look_up(const struct tables *t, const char *host, bool any)
 
 	if (c && !c->auth_from.file)
 		abort();
-	host_release(&h);
+	endpoints_release(&h);
 	list_release(&warnings);
 }
 

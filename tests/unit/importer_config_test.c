@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "importer/config.h"
+#include "importer/importer.h"
 #include "importer/imp.h"
 
 static void put(const char *sys, const char *name, const char *content)

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "host/parse.h"
+
+#define LINKS_MAX 40 /* as the kernel, path_resolution(7) */
+
+char *host_path(const char *sysroot, const char *path)
+{
+	return k3_xasprintf("%s%s", sysroot, path);
+}
+
+bool host_exists(const char *sysroot, const char *path)
+{
+	K3_AUTO_FREE char *full = host_path(sysroot, path);
+
+	return !access(full, F_OK);
+}
+
+char *host_follow(const char *sysroot, const char *path)
+{
+	char *at = k3_xstrdup(path);
+
+	for (int k = 0; k < LINKS_MAX; k++) {
+		K3_AUTO_FREE char *full = host_path(sysroot, at);
+		K3_AUTO_FREE char *before = at;
+		char to[PATH_MAX];
+		ssize_t n = readlink(full, to, sizeof(to) - 1);
+
+		if (n <= 0)
+			return K3_STEAL(before);
+		to[n] = '\0';
+		at = to[0] == '/' ? k3_xstrdup(to)
+				  : k3_xasprintf("%.*s%s", (int)(strrchr(before, '/') + 1 - before),
+						 before, to);
+	}
+	return at;
+}
