@@ -9,10 +9,12 @@
 mkdir "$T/hostile"
 # Mount points of the inputs that fill a file system; the suite itself may have been killed.
 unmount_all() {
-    local point
-    while read -r _ point _; do
+    local point points
+    # Whole, first: what is unmounted while the list is read makes it skip entries.
+    points=$(cut -d ' ' -f 2 /proc/mounts)
+    while read -r point; do
         case $point in "$T"/hostile/*) umount -l "$point" ;; esac
-    done </proc/mounts
+    done <<<"$points"
 }
 at_exit unmount_all
 cores=$(find "$T" -name core | wc -l)
