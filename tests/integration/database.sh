@@ -10,7 +10,7 @@ TORTURE_DIR=$TOP/tests/torture
 if [ "${TORTURE:-}" = full ]; then
     ROUNDS=${ROUNDS:-100} MUTANTS=${MUTANTS:-3500}
 else
-    ROUNDS=${ROUNDS:-3} MUTANTS=${MUTANTS:-80}
+    ROUNDS=${ROUNDS:-2} MUTANTS=${MUTANTS:-60}
 fi
 root=$T/root
 meta=$root/io.containerd.metadata.v1.bolt/meta.db

@@ -61,8 +61,8 @@ once() {
 }
 
 refs=("$@")
-moments=(INT:60 INT:20 KILL:40 KILL:88 KILL:95 KILL:75)
-[ "${TORTURE:-}" != full ] || moments+=(INT:90 KILL:10 KILL:99)
+moments=(INT:60 KILL:40 KILL:88 KILL:95)
+[ "${TORTURE:-}" != full ] || moments+=(INT:20 KILL:75 INT:90 KILL:10 KILL:99)
 n=0
 for moment in "${moments[@]}"; do
     n=$((n + 1))

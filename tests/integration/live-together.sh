@@ -68,9 +68,9 @@ for mode in $(my_modes); do
     rm -rf -- "$root"
 done
 
-# --- k3simg and k3simg, which is the same in both modes ---
+# --- k3simg and k3simg, which is the same in both modes and on each containerd ---
 
-[ "${PRELOAD_MODE:-offline}" = offline ] || finish
+{ [ "${PRELOAD_MODE:-offline}" = offline ] && my_turn 0; } || finish
 
 # A registry that does not answer keeps the first one waiting for as long as we like.
 normal=$REGISTRY
