@@ -264,7 +264,9 @@ class Run:
             elif isinstance(v, dict):
                 for k, x in v.items():
                     yield k
-                    yield from strings(x)
+                    # What is there has the names of the image; JSON's own escapes keep them harmless.
+                    if k != "lossPaths":
+                        yield from strings(x)
             elif isinstance(v, list):
                 for x in v:
                     yield from strings(x)
