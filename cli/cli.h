@@ -55,6 +55,12 @@ int cli_put_json(struct k3_jw *w);
 /* Flushes stdout; status, or 1 with a message when what was printed did not get out. */
 int cli_finish(int status);
 
+/*
+ * Text of a store or a registry as it may be shown: k3_escape, in full; the caller's.  Names in a
+ * store are any bytes, and a whole path is worth its length.
+ */
+char *cli_safe(const char *s) __attribute__((returns_nonnull));
+
 /* Decimal units as docker, crictl and nerdctl print them: "131MB", "7.4kB".  size >= 16. */
 void cli_size(uint64_t bytes, char *out, size_t size);
 /* "1.2s", "850ms", "2m03s".  size >= 16. */

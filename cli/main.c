@@ -15,7 +15,7 @@ static const struct command commands[] = {
 	  "Pull images and put them, unpacked, into a containerd root", cmd_preload },
 	{ "fetch", NULL, "[OPTIONS] --to oci:DIR|oci-archive:FILE REF...",
 	  "Pull images into a layout or an archive, without a root", cmd_fetch },
-	{ "list", "ls", "[OPTIONS]", "List the images of a containerd root", cmd_list },
+	{ "list", "ls", "[OPTIONS] [NAME]...", "List the images of a containerd root", cmd_list },
 	{ "verify", NULL, "[OPTIONS] [REF]... | --start REF [-- COMMAND...]",
 	  "Look for damage in images and the store around them", cmd_verify },
 	{ "repair", NULL, "[OPTIONS] REF...", "Make anew what is damaged of images", cmd_repair },

@@ -50,6 +50,15 @@ int cli_finish(int status)
 	return status ? status : 1;
 }
 
+char *cli_safe(const char *s)
+{
+	size_t size = 4 * strlen(s) + 1;
+	char *out = k3_xcalloc(1, size);
+
+	k3_escape(out, size, s);
+	return out;
+}
+
 void cli_size(uint64_t bytes, char *out, size_t size)
 {
 	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
