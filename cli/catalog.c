@@ -488,3 +488,94 @@ int catalog_choose(struct catalog *c, const struct words *words, struct catalog_
 	*out = K3_STEAL(v);
 	return 0;
 }
+
+/* ---- all that an image refers to ----------------------------------------------------- */
+
+static void add_digest(struct oci_digest **v, size_t *n, size_t *cap, const struct oci_digest *d)
+{
+	*v = k3_xgrow(*v, *n, cap, sizeof(**v));
+	(*v)[(*n)++] = *d;
+}
+
+static void add_blob(struct catalog_parts *p, const struct oci_digest *d)
+{
+	add_digest(&p->blobs, &p->nblobs, &p->blobs_cap, d);
+}
+
+/* What is no image of layers, an attestation for one, has blobs all the same. */
+static void add_manifest(const struct catalog *c, const struct k3_buf *raw,
+			 struct catalog_parts *p)
+{
+	__attribute__((cleanup(oci_image_release))) struct oci_image img = { 0 };
+	K3_AUTO_BUF struct k3_buf config = K3_BUF(OCI_DOCUMENT_MAX);
+	K3_AUTO_FREE struct oci_desc *blobs = NULL;
+	struct oci_desc desc;
+	struct k3_err why;
+	size_t n;
+
+	if (oci_manifest_blobs(raw->p, raw->len, &blobs, &n, &why))
+		return;
+	for (size_t k = 0; k < n; k++)
+		add_blob(p, &blobs[k].digest);
+	if (oci_manifest_config(raw->p, raw->len, &desc, &why) ||
+	    imp_read_document(c->imp, &desc, &config, &why) ||
+	    oci_image_parse(raw->p, raw->len, config.p, config.len, &img, &why))
+		return;
+	for (size_t k = 0; k < img.nlayers; k++)
+		add_digest(&p->chains, &p->nchains, &p->chains_cap, &img.layers[k].chain_id);
+}
+
+/* Recursion is as deep as indexes are nested. */
+static void add_document(const struct catalog *c, const struct oci_desc *d, unsigned depth,
+			 struct catalog_parts *p)
+{
+	__attribute__((cleanup(oci_index_release))) struct oci_index ix = { 0 };
+	K3_AUTO_BUF struct k3_buf raw = K3_BUF(OCI_DOCUMENT_MAX);
+	struct k3_err why;
+
+	if (d->size > OCI_DOCUMENT_MAX || imp_read_document(c->imp, d, &raw, &why))
+		return;
+	add_blob(p, &d->digest);
+	if (oci_media_is_manifest(d->media))
+		add_manifest(c, &raw, p);
+	if (!oci_media_is_index(d->media) || depth == OCI_INDEX_DEPTH_MAX ||
+	    oci_index_parse(raw.p, raw.len, &ix, &why))
+		return;
+	for (size_t k = 0; k < ix.count; k++)
+		if (!ix.entries[k].unusable[0])
+			add_document(c, &ix.entries[k].desc, depth + 1, p);
+}
+
+static int digest_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct oci_digest));
+}
+
+static size_t unique(struct oci_digest *v, size_t n)
+{
+	size_t used = 0;
+
+	if (!n)
+		return 0;
+	qsort(v, n, sizeof(*v), digest_cmp);
+	for (size_t k = 1; k < n; k++)
+		if (digest_cmp(&v[used], &v[k]) != 0)
+			v[++used] = v[k];
+	return used + 1;
+}
+
+void catalog_parts(const struct catalog *c, const struct catalog_image *im,
+		   struct catalog_parts *out)
+{
+	*out = (struct catalog_parts){ 0 };
+	add_document(c, &im->target, 0, out);
+	out->nblobs = unique(out->blobs, out->nblobs);
+	out->nchains = unique(out->chains, out->nchains);
+}
+
+void catalog_parts_release(struct catalog_parts *p)
+{
+	free(p->blobs);
+	free(p->chains);
+	*p = (struct catalog_parts){ 0 };
+}

@@ -78,6 +78,16 @@ K3_MUST int catalog_find(struct catalog *c, const char *word, struct catalog_ima
 K3_MUST int catalog_choose(struct catalog *c, const struct words *words,
 			   struct catalog_image ***out, size_t *n, struct k3_err *e);
 
+/* All that an image refers to, for every platform that the store has documents of; each once. */
+struct catalog_parts {
+	struct oci_digest *blobs;  /* documents too; some may not be there */
+	struct oci_digest *chains; /* of every layer; few have a snapshot */
+	size_t nblobs, nchains, blobs_cap, chains_cap;
+};
+void catalog_parts(const struct catalog *c, const struct catalog_image *im,
+		   struct catalog_parts *out);
+void catalog_parts_release(struct catalog_parts *p);
+
 /* How messages call it: a tag, else name@digest, else its ID. */
 const char *catalog_name(const struct catalog_image *im);
 /* Whether a record's name is an image ID, which CRI also keeps among the names. */

@@ -2,7 +2,6 @@
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -157,16 +156,6 @@ static bool is_shown(const struct settings *s, const struct catalog_image *im)
 
 /* ---- table --------------------------------------------------------------------------- */
 
-static void created_text(int64_t created, char out[32])
-{
-	time_t when = (time_t)created;
-	struct tm tm;
-
-	out[0] = '\0';
-	if (created && gmtime_r(&when, &tm))
-		strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 /* "host/repo" and "tag" of a tagged name; false for digest names and IDs. */
 static bool split_tag(const char *name, size_t *repo, const char **tag)
 {
@@ -184,7 +173,7 @@ static void add_cells(const struct settings *s, const struct catalog_image *im, 
 {
 	bool wide = !strcmp(s->output, "wide");
 	char text[OCI_DIGEST_TEXT_MAX], platform[3 * OCI_PLATFORM_PART_MAX + 3] = "-";
-	char size[16] = "-", when[32];
+	char size[16] = "-", when[CLI_TIME_MAX];
 
 	oci_digest_format(&im->target.digest, text);
 	if (s->digests || wide)
@@ -214,8 +203,7 @@ static void add_cells(const struct settings *s, const struct catalog_image *im, 
 		table_cell(t, "%llu", (unsigned long long)im->snapshot);
 	else
 		table_cell(t, "-");
-	created_text(im->created, when);
-	table_cell(t, "%s", *when ? when : "-");
+	table_cell(t, "%s", cli_time(im->created, when) ? when : "-");
 }
 
 /* A row for every tagged name; for an image without one a row for its first digest name. */
@@ -303,7 +291,7 @@ static void print_ids(const struct settings *s, const struct catalog *c)
 
 static void json_image(struct k3_jw *w, const struct catalog_image *im)
 {
-	char text[OCI_DIGEST_TEXT_MAX], when[32];
+	char text[OCI_DIGEST_TEXT_MAX], when[CLI_TIME_MAX];
 
 	k3_jw_obj(w, NULL);
 	k3_jw_arr(w, "names");
@@ -317,8 +305,7 @@ static void json_image(struct k3_jw *w, const struct catalog_image *im)
 	k3_jw_bool(w, "managed", im->managed);
 	k3_jw_bool(w, "unpacked", im->unpacked);
 	k3_jw_bool(w, "complete", im->whole);
-	created_text(im->created, when);
-	if (*when)
+	if (cli_time(im->created, when))
 		k3_jw_str(w, "createdAt", when);
 	if (im->whole) {
 		oci_digest_format(&im->id, text);

@@ -12,14 +12,14 @@
 
 static struct blob *blob_for(struct run *r, struct image *im, const struct oci_desc *d)
 {
-	struct blob *b = digestmap_get(&r->blob_map, &d->digest);
+	struct blob *b = oci_map_get(&r->blob_map, &d->digest);
 
 	if (!b) {
 		b = k3_xcalloc(1, sizeof(*b));
 		b->desc = d;
 		r->blobs = k3_xgrow(r->blobs, r->nblobs, &r->cap_blobs, sizeof(struct blob *));
 		r->blobs[r->nblobs++] = b;
-		digestmap_put(&r->blob_map, &d->digest, b);
+		oci_map_put(&r->blob_map, &d->digest, b);
 	}
 	/* An image may use one blob for several layers. */
 	if (!b->nusers || b->users[b->nusers - 1] != im) {
@@ -32,7 +32,7 @@ static struct blob *blob_for(struct run *r, struct image *im, const struct oci_d
 static struct node *node_for(struct run *r, const struct oci_layer *l, struct node *parent,
 			     struct blob *blob)
 {
-	struct node *n = digestmap_get(&r->node_map, &l->chain_id);
+	struct node *n = oci_map_get(&r->node_map, &l->chain_id);
 
 	if (n)
 		return n;
@@ -43,7 +43,7 @@ static struct node *node_for(struct run *r, const struct oci_layer *l, struct no
 	n->depth = parent ? parent->depth + 1 : 0;
 	*r->last_node = n;
 	r->last_node = &n->next;
-	digestmap_put(&r->node_map, &l->chain_id, n);
+	oci_map_put(&r->node_map, &l->chain_id, n);
 	return n;
 }
 
@@ -65,7 +65,7 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	im->nodes = k3_xcalloc(im->img->nlayers, sizeof(struct node *));
 	for (size_t i = 0; i < im->img->nlayers; i++) {
 		const struct oci_layer *l = &im->img->layers[i];
-		struct blob *b = digestmap_get(&r->blob_map, &l->blob.digest);
+		struct blob *b = oci_map_get(&r->blob_map, &l->blob.digest);
 
 		if (b && same_size(b, &l->blob, e))
 			return -1;
@@ -281,6 +281,6 @@ void plan_release(struct run *r)
 		free(r->blobs[i]);
 	}
 	free(r->blobs);
-	digestmap_release(&r->blob_map);
-	digestmap_release(&r->node_map);
+	oci_map_release(&r->blob_map);
+	oci_map_release(&r->node_map);
 }

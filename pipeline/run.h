@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "importer/importer.h"
-#include "pipeline/digestmap.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/source.h"
 
@@ -92,7 +91,7 @@ struct run {
 	struct node *nodes, **last_node;
 	struct tree **trees;
 	size_t ntrees, cap_trees;
-	struct digestmap blob_map, node_map;
+	struct oci_map blob_map, node_map;
 	bool cut_short; /* a bundle ended early; what came of it may be gone on with */
 	/* below: under the monitor */
 	size_t next_image;   /* first one nobody resolves yet */

@@ -53,6 +53,8 @@ enum unpack_loss_kind {
 	UNPACK_LOSS_OWNER,  /* chown refused; only with lenient_owner */
 };
 #define UNPACK_LOSS_KINDS 3
+/* The word for a kind: "xattr", "device", "owner". */
+const char *unpack_loss_name(enum unpack_loss_kind kind) __attribute__((returns_nonnull));
 
 struct unpack_opts {
 	struct unpack_limits limits;
