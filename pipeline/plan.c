@@ -208,12 +208,23 @@ static void want(struct node *n)
 static bool is_asked_for(const struct run *r, const struct node *n)
 {
 	return n->top || r->o->snapshots == PL_CHAIN ||
-	       imp_distrusts_chain(r->imp, &n->layer->chain_id);
+	       (r->imp && imp_distrusts_chain(r->imp, &n->layer->chain_id));
 }
 
-static bool needs_tree(const struct run *r, const struct node *n)
+bool plan_needs_tree(const struct run *r, const struct node *n)
 {
 	return n->wanted && (is_asked_for(r, n) || n->wanted_children > 1);
+}
+
+void plan_mark(struct run *r)
+{
+	for (struct node *n = r->nodes; n; n = n->next) {
+		n->wanted = false;
+		n->wanted_children = 0;
+	}
+	for (struct node *n = r->nodes; n; n = n->next)
+		if (is_asked_for(r, n))
+			want(n);
 }
 
 static void add_tree(struct run *r, struct node *n)
@@ -253,14 +264,16 @@ int plan_make(struct run *r, struct k3_err *e)
 		return -1;
 	if (r->blobs_only)
 		return 0;
+	bool lacks;
+
+	if (r->look_only)
+		return r->imp ? look_once(r, &lacks, e) : 0;
 	if (look_at_store(r, e))
 		return -1;
-	for (struct node *n = r->nodes; n; n = n->next)
-		if (is_asked_for(r, n))
-			want(n);
+	plan_mark(r);
 	/* Nodes are listed parents first, so a base always has its tree before its children. */
 	for (struct node *n = r->nodes; n; n = n->next)
-		if (needs_tree(r, n))
+		if (plan_needs_tree(r, n))
 			add_tree(r, n);
 	return 0;
 }

@@ -160,4 +160,18 @@ K3_MUST int unpack_decode(enum oci_media media, struct unpack_src src, const str
 			  const struct oci_digest *diff_id, unpack_data_fn *fn, void *arg,
 			  uint64_t *bytes, struct k3_err *e);
 
+/* ---- how large a layer will be -------------------------------------------------------------- */
+
+enum unpack_told {
+	UNPACK_UNTOLD, /* compressed, and it does not tell */
+	UNPACK_TOLD,   /* compressed, and it tells; hearsay until it is decompressed */
+	UNPACK_PLAIN,  /* not compressed */
+};
+/*
+ * What the ends of a blob of `bytes` bytes tell of the size of what is in it: the first n (32 do)
+ * and the last 4.  A gzip above 512 MiB, and what has several members or frames, does not.
+ */
+enum unpack_told unpack_told_size(const uint8_t *head, size_t n, const uint8_t tail[4],
+				  uint64_t bytes, uint64_t *size);
+
 #endif
