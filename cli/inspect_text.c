@@ -25,7 +25,7 @@ static void line(const char *label, const char *fmt, ...)
 	va_end(ap);
 	K3_AUTO_FREE char *safe = cli_safe(text);
 
-	printf("  %-12s %s\n", label, safe);
+	printf("  %-13s %s\n", label, safe);
 }
 
 /* ---- the config ---------------------------------------------------------------------- */
@@ -119,7 +119,8 @@ static void layers(const struct inspected *x)
 		oci_digest_format(&l->chain_id, text);
 		table_cell(&t, "%.19s", text);
 		if (!have->has_snapshot) {
-			table_cell(&t, "-");
+			for (unsigned i = 0; i < 4; i++)
+				table_cell(&t, "-");
 			continue;
 		}
 		table_cell(&t, "%" PRIu64, have->snapshot.id);
@@ -144,7 +145,7 @@ static void loss_rows(const struct inspected *x, size_t n)
 		K3_AUTO_FREE char *kind = cli_safe(l->kind);
 		K3_AUTO_FREE char *why = cli_safe(l->why);
 
-		printf("  %-6s  %s  %s: %s\n", kind, path, what, why);
+		printf("    %-6s  %s  %s: %s\n", kind, path, what, why);
 	}
 }
 

@@ -17,10 +17,10 @@
 /* Decompressed bytes for each compressed one, in percent: of layers of gzip and zstd. */
 static const struct pl_range ratio = { 130, 280, 530 };
 /* Bytes on disk for each of a layer's tar, in percent. */
-static const struct pl_range on_disk = { 90, 102, 125 };
+static const struct pl_range on_disk = { 90, 102, 160 };
 /* Bytes of a layer's tar for each inode; few of them make many inodes. */
 #define INODE_LIKELY 15000u
-#define INODE_HIGH 4096u
+#define INODE_HIGH 2048u
 #define INODE_LOW 200000u
 /* Of 100 inodes, directories, which a tree cannot share with another; each is a block. */
 static const struct pl_range dirs = { 2, 12, 25 };

@@ -25,8 +25,8 @@ static uint64_t zstd_size(const uint8_t *p, size_t n)
 	static const uint8_t dict_bytes[] = { 0, 1, 2, 4 }, size_bytes[] = { 0, 2, 4, 8 };
 	uint8_t how = p[4];
 	bool single = how & 0x20;
-	size_t at = 5 + !single + dict_bytes[how & 3];
-	size_t len = how >> 6 ? size_bytes[how >> 6] : single;
+	size_t at = 5u + (single ? 0u : 1u) + dict_bytes[how & 3];
+	size_t len = how >> 6 ? size_bytes[how >> 6] : (size_t)single;
 	uint64_t size = 0;
 
 	if (!len || at + len > n)
