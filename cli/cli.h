@@ -31,6 +31,10 @@ struct command {
 int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_inspect(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_tree(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_du(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_plan(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv);
@@ -55,8 +59,17 @@ int cli_put_json(struct k3_jw *w);
 /* Flushes stdout; status, or 1 with a message when what was printed did not get out. */
 int cli_finish(int status);
 
+/*
+ * Text of a store or a registry as it may be shown: k3_escape, in full; the caller's.  Names in a
+ * store are any bytes, and a whole path is worth its length.
+ */
+char *cli_safe(const char *s) __attribute__((returns_nonnull));
+
 /* Decimal units as docker, crictl and nerdctl print them: "131MB", "7.4kB".  size >= 16. */
 void cli_size(uint64_t bytes, char *out, size_t size);
+/* "2025-01-31T12:00:00Z" of unix seconds; false, and "", for 0. */
+#define CLI_TIME_MAX 32
+bool cli_time(int64_t seconds, char out[CLI_TIME_MAX]);
 /* "1.2s", "850ms", "2m03s".  size >= 16. */
 void cli_duration(uint64_t ms, char *out, size_t size);
 

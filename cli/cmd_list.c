@@ -1,225 +1,302 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/catalog.h"
 #include "cli/cli.h"
-#include "importer/importer.h"
+#include "cli/table.h"
 
 #define JSON_MAX (64u << 20)
 
-/* An image: all names with one target. */
-struct listed {
-	struct oci_desc target;
-	struct words names; /* owned texts */
-	bool pinned, managed;
-	int64_t created;
-	/* read from the documents; whole = false when some are missing */
-	bool whole, unpacked;
+enum filter_kind { FILTER_DANGLING, FILTER_PINNED, FILTER_UNPACKED, FILTER_COMPLETE, FILTER_PLATFORM };
+
+static const char *const filter_names[] = {
+	[FILTER_DANGLING] = "dangling", [FILTER_PINNED] = "pinned",
+	[FILTER_UNPACKED] = "unpacked", [FILTER_COMPLETE] = "complete",
+	[FILTER_PLATFORM] = "platform",
+};
+
+struct filter {
+	enum filter_kind kind;
+	bool wanted;
 	struct oci_platform platform;
-	struct oci_digest id, chain;
-	size_t layers;
-	uint64_t size;
 };
 
-struct listing {
-	struct imp *imp;
-	struct imp_view *view;
-	struct listed *images;
-	size_t n, cap;
+/* Names that are meant by a word. */
+struct pattern {
+	const char *glob; /* with * or ?, else NULL */
+	char *name;       /* a whole name, or a repository when `any_tag` */
+	bool any_tag;
 };
 
-static void listing_release(struct listing *l)
+struct settings {
+	struct catalog_where where;
+	const char *output;
+	bool digests, no_trunc, quiet;
+	struct words filter_words;
+	struct filter *filters;
+	size_t nfilters;
+	struct pattern *patterns;
+	size_t npatterns;
+};
+
+/* ---- which images -------------------------------------------------------------------- */
+
+static int parse_filter(const char *word, struct filter *f, struct k3_err *e)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		for (size_t k = 0; k < l->images[i].names.n; k++)
-			free((void *)(uintptr_t)l->images[i].names.items[k]);
-		words_release(&l->images[i].names);
+	size_t n = strcspn(word, "=");
+	const char *value = word[n] ? word + n + 1 : NULL;
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(filter_names); k++) {
+		if (strlen(filter_names[k]) != n || strncmp(word, filter_names[k], n) != 0)
+			continue;
+		*f = (struct filter){ .kind = (enum filter_kind)k, .wanted = true };
+		if (k == FILTER_PLATFORM)
+			return value ? oci_platform_parse(value, &f->platform, e)
+				     : k3_fail(e, K3_USAGE, "--filter platform=OS/ARCH has a value");
+		if (!value || !strcmp(value, "true"))
+			return 0;
+		f->wanted = false;
+		if (!strcmp(value, "false"))
+			return 0;
+		return k3_fail(e, K3_USAGE, "--filter %s is true or false, not \"%s\"",
+			       filter_names[k], value);
 	}
-	free(l->images);
-	imp_view_close(l->view);
-	imp_close(l->imp, true);
+	k3_fail(e, K3_USAGE, "--filter: \"%.*s\" is no filter", (int)n, word);
+	return k3_hint(e, "dangling, pinned, unpacked, complete (=true or =false), or "
+			  "platform=OS/ARCH");
 }
 
-static int get(void *arg, const struct oci_desc *want, bool config, struct k3_buf *raw,
-	       struct oci_desc *got, struct k3_err *e)
+static int parse_pattern(const char *word, struct pattern *p, struct k3_err *e)
 {
-	(void)config;
-	*got = *want;
-	return imp_read_document(arg, want, raw, e);
-}
+	const char *slash = strrchr(word, '/');
+	struct oci_ref ref;
 
-/* Fills what only the documents tell; an image that lacks some is listed all the same. */
-static int read_documents(const struct listing *l, struct listed *im, struct k3_err *e)
-{
-	__attribute__((cleanup(oci_resolved_release))) struct oci_resolved found = { 0 };
-	K3_AUTO_BUF struct k3_buf body = K3_BUF(OCI_DOCUMENT_MAX);
-	struct oci_platform host;
-	struct k3_err why;
-	uint64_t id;
-
-	oci_platform_host(&host);
-	if (imp_read_document(l->imp, &im->target, &body, &why) ||
-	    oci_resolve(&im->target, &body, &host, get, l->imp, &found, &why))
+	*p = (struct pattern){ 0 };
+	if (strpbrk(word, "*?")) {
+		p->glob = word;
 		return 0;
-	const struct oci_image *img = &found.image;
-
-	im->whole = true;
-	im->platform = img->platform;
-	im->id = img->config.digest;
-	im->layers = img->nlayers;
-	im->size = oci_image_layer_bytes(img) + img->config.size;
-	for (size_t i = 0; i < found.ndocs; i++)
-		im->size += found.docs[i].desc.size;
-	if (!img->nlayers) {
-		im->unpacked = true;
-		return 0;
 	}
-	return imp_view_chain(l->view, &img->layers[img->nlayers - 1].chain_id, &id, &im->unpacked,
-			      e);
-}
-
-/* Records come in name order; those of one image are gathered by their target. */
-static int add_record(void *arg, const struct imp_record *r, struct k3_err *e)
-{
-	struct listing *l = arg;
-	struct listed *im = NULL;
-
-	(void)e;
-	for (size_t i = 0; i < l->n && !im; i++)
-		if (oci_digest_eq(&l->images[i].target.digest, &r->target.digest))
-			im = &l->images[i];
-	if (!im) {
-		l->images = k3_xgrow(l->images, l->n, &l->cap, sizeof(*l->images));
-		im = &l->images[l->n++];
-		*im = (struct listed){ .target = r->target, .created = r->created };
-	}
-	words_add(&im->names, k3_xstrdup(r->name));
-	im->pinned = im->pinned || r->pinned;
-	im->managed = im->managed || r->managed;
+	if (oci_ref_parse(word, &ref, e))
+		return k3_hint(e, "a name, a repository, or a pattern: 'registry.k8s.io/*'");
+	p->any_tag = !strchr(slash ? slash : word, ':') && !strchr(word, '@');
+	p->name = p->any_tag ? k3_xasprintf("%s/%s", ref.host, ref.repo) : oci_ref_name(&ref);
+	oci_ref_release(&ref);
 	return 0;
 }
 
-/* ---- output ---- */
-
-static bool is_id(const char *name)
+/* What docker calls nginx has a long name here, and both are how people write it. */
+static const char *familiar(const char *name)
 {
-	struct oci_digest d;
-	struct k3_err e;
+	static const char *const left_out[] = { "docker.io/library/", "docker.io/" };
 
-	return !oci_digest_parse(name, &d, &e);
+	for (size_t k = 0; k < K3_ARRAY_LEN(left_out); k++)
+		if (!strncmp(name, left_out[k], strlen(left_out[k])))
+			return name + strlen(left_out[k]);
+	return name;
 }
 
-/* "host/repo" and "tag" of a tagged name; false for digest names and ids. */
-static bool split_tag(const char *name, char *repo, size_t size, const char **tag)
+static bool is_meant_by(const char *name, const struct pattern *p)
+{
+	size_t n = p->name ? strlen(p->name) : 0;
+
+	if (p->glob)
+		return !fnmatch(p->glob, name, 0) || !fnmatch(p->glob, familiar(name), 0);
+	if (!p->any_tag)
+		return !strcmp(name, p->name);
+	return !strncmp(name, p->name, n) && (name[n] == ':' || name[n] == '@');
+}
+
+static bool is_meant(const struct settings *s, const char *name)
+{
+	for (size_t k = 0; k < s->npatterns; k++)
+		if (is_meant_by(name, &s->patterns[k]))
+			return true;
+	return !s->npatterns;
+}
+
+static bool is_dangling(const struct catalog_image *im)
+{
+	for (size_t k = 0; k < im->nnames; k++)
+		if (catalog_is_tag(im->names[k]))
+			return false;
+	return true;
+}
+
+static bool passes(const struct catalog_image *im, const struct filter *f)
+{
+	switch (f->kind) {
+	case FILTER_DANGLING:
+		return is_dangling(im) == f->wanted;
+	case FILTER_PINNED:
+		return im->pinned == f->wanted;
+	case FILTER_UNPACKED:
+		return im->unpacked == f->wanted;
+	case FILTER_COMPLETE:
+		return im->whole == f->wanted;
+	case FILTER_PLATFORM:
+		return im->whole && oci_platform_rank(&f->platform, &im->platform) == 0;
+	}
+	return false;
+}
+
+static bool is_shown(const struct settings *s, const struct catalog_image *im)
+{
+	bool named = false;
+
+	for (size_t k = 0; k < im->nnames && !named; k++)
+		named = is_meant(s, im->names[k]);
+	for (size_t k = 0; named && k < s->nfilters; k++)
+		named = passes(im, &s->filters[k]);
+	return named;
+}
+
+/* ---- table --------------------------------------------------------------------------- */
+
+/* "host/repo" and "tag" of a tagged name; false for digest names and IDs. */
+static bool split_tag(const char *name, size_t *repo, const char **tag)
 {
 	const char *slash = strrchr(name, '/');
-	const char *colon = strchr(slash ? slash : name, ':');
+	const char *colon = strrchr(slash ? slash : name, ':');
 
-	if (is_id(name) || strchr(name, '@') || !colon)
+	if (!catalog_is_tag(name) || !colon)
 		return false;
-	snprintf(repo, size, "%.*s", (int)(colon - name), name);
+	*repo = (size_t)(colon - name);
 	*tag = colon + 1;
 	return true;
 }
 
-struct row {
-	char image[OCI_REF_MAX], tag[OCI_TAG_MAX + 1], id[16], platform[48], size[16];
-	const char *pinned, *unpacked;
-};
-
-static void fill_row(const struct listed *im, struct row *row)
+static void add_cells(const struct settings *s, const struct catalog_image *im, struct table *t)
 {
-	char text[OCI_DIGEST_TEXT_MAX];
+	bool wide = !strcmp(s->output, "wide");
+	char text[OCI_DIGEST_TEXT_MAX], platform[3 * OCI_PLATFORM_PART_MAX + 3] = "-";
+	char size[16] = "-", when[CLI_TIME_MAX];
 
-	*row = (struct row){ .id = "-", .platform = "-", .size = "-" };
+	oci_digest_format(&im->target.digest, text);
+	if (s->digests || wide)
+		table_cell(t, "%s", text);
 	if (im->whole) {
 		oci_digest_format(&im->id, text);
-		snprintf(row->id, sizeof(row->id), "%.13s", strchr(text, ':') + 1);
-		oci_platform_format(&im->platform, row->platform, sizeof(row->platform));
-		cli_size(im->size, row->size, sizeof(row->size));
+		oci_platform_format(&im->platform, platform, sizeof(platform));
+		cli_size(im->size, size, sizeof(size));
 	}
-	row->pinned = im->pinned ? "yes" : "no";
-	row->unpacked = im->unpacked ? "yes" : "no";
+	if (!im->whole)
+		table_cell(t, "-");
+	else if (s->no_trunc)
+		table_cell(t, "%s", text);
+	else
+		table_cell(t, "%.13s", strchr(text, ':') + 1);
+	table_cell(t, "%s", platform);
+	table_cell(t, "%s", size);
+	table_cell(t, "%s", im->pinned ? "yes" : "no");
+	table_cell(t, "%s", im->unpacked ? "yes" : "no");
+	if (!wide)
+		return;
+	if (im->whole)
+		table_cell(t, "%zu", im->layers);
+	else
+		table_cell(t, "-");
+	if (im->snapshot)
+		table_cell(t, "%llu", (unsigned long long)im->snapshot);
+	else
+		table_cell(t, "-");
+	table_cell(t, "%s", cli_time(im->created, when) ? when : "-");
 }
 
 /* A row for every tagged name; for an image without one a row for its first digest name. */
-static size_t rows_of(const struct listed *im, struct row **rows, size_t n, size_t *cap)
+static void add_rows(const struct settings *s, const struct catalog_image *im, struct table *t)
 {
-	const char *fallback = "", *tag;
-	size_t before = n;
+	size_t rows = 0, repo;
+	const char *tag;
 
-	for (size_t i = 0; i < im->names.n; i++) {
-		const char *name = im->names.items[i];
-		char repo[OCI_REF_MAX];
-
-		if (!split_tag(name, repo, sizeof(repo), &tag)) {
-			if (!*fallback || !is_id(name))
-				fallback = name;
+	for (size_t k = 0; k < im->nnames; k++) {
+		if (!split_tag(im->names[k], &repo, &tag) || !is_meant(s, im->names[k]))
 			continue;
+		table_row(t);
+		table_cell(t, "%.*s", (int)repo, im->names[k]);
+		table_cell(t, "%s", tag);
+		add_cells(s, im, t);
+		rows++;
+	}
+	if (rows)
+		return;
+	const char *name = catalog_name(im);
+
+	table_row(t);
+	table_cell(t, "%.*s", (int)strcspn(name, "@"), name);
+	table_cell(t, "<none>");
+	add_cells(s, im, t);
+}
+
+static void print_table(const struct settings *s, const struct catalog *c)
+{
+	static const char *const narrow[] = { "IMAGE", "TAG", "IMAGE ID", "PLATFORM",
+					      ">SIZE", "PINNED", "UNPACKED" };
+	static const char *const more[] = { "IMAGE",  "TAG",    "DIGEST", "IMAGE ID", "PLATFORM",
+					    ">SIZE",  "PINNED", "UNPACKED", ">LAYERS",
+					    ">SNAPSHOT", "CREATED" };
+	bool wide = !strcmp(s->output, "wide");
+	const char *const *heads = wide || s->digests ? more : narrow;
+	size_t n = wide ? K3_ARRAY_LEN(more) : K3_ARRAY_LEN(narrow) + s->digests;
+	__attribute__((cleanup(table_release))) struct table t = { 0 };
+
+	table_begin(&t, heads, n);
+	for (size_t i = 0; i < c->n; i++)
+		if (is_shown(s, &c->v[i]))
+			add_rows(s, &c->v[i], &t);
+	table_print(&t);
+}
+
+/* ---- other forms --------------------------------------------------------------------- */
+
+static void print_names(const struct settings *s, const struct catalog *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		for (size_t k = 0; is_shown(s, &c->v[i]) && k < c->v[i].nnames; k++) {
+			const char *name = c->v[i].names[k];
+
+			K3_AUTO_FREE char *safe = cli_safe(name);
+
+			if (!catalog_is_id(name) && is_meant(s, name))
+				printf("%s\n", safe);
 		}
-		*rows = k3_xgrow(*rows, n, cap, sizeof(**rows));
-		fill_row(im, &(*rows)[n]);
-		snprintf((*rows)[n].image, sizeof((*rows)[n].image), "%s", repo);
-		snprintf((*rows)[n].tag, sizeof((*rows)[n].tag), "%s", tag);
-		n++;
+}
+
+/* Each once; an image that lacks its config is named by its target. */
+static void print_ids(const struct settings *s, const struct catalog *c)
+{
+	K3_AUTO_FREE struct oci_digest *told = k3_xcalloc(c->n, sizeof(*told));
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct oci_digest *id =
+			c->v[i].whole ? &c->v[i].id : &c->v[i].target.digest;
+		char text[OCI_DIGEST_TEXT_MAX];
+		bool again = false;
+
+		if (!is_shown(s, &c->v[i]))
+			continue;
+		for (size_t k = 0; k < n && !again; k++)
+			again = oci_digest_eq(&told[k], id);
+		if (again)
+			continue;
+		told[n++] = *id;
+		oci_digest_format(id, text);
+		printf("%s\n", text);
 	}
-	if (n > before)
-		return n;
-	*rows = k3_xgrow(*rows, n, cap, sizeof(**rows));
-	fill_row(im, &(*rows)[n]);
-	snprintf((*rows)[n].image, sizeof((*rows)[n].image), "%.*s", (int)strcspn(fallback, "@"),
-		 fallback);
-	snprintf((*rows)[n].tag, sizeof((*rows)[n].tag), "<none>");
-	return n + 1;
 }
 
-static void print_table(const struct listing *l)
+static void json_image(struct k3_jw *w, const struct catalog_image *im)
 {
-	K3_AUTO_FREE struct row *rows = NULL;
-	size_t n = 0, cap = 0;
-	int image = 5, tag = 3, platform = 8;
-
-	for (size_t i = 0; i < l->n; i++)
-		n = rows_of(&l->images[i], &rows, n, &cap);
-	for (size_t i = 0; i < n; i++) {
-		int len = (int)strlen(rows[i].image);
-
-		image = len > image ? len : image;
-		len = (int)strlen(rows[i].tag);
-		tag = len > tag ? len : tag;
-		len = (int)strlen(rows[i].platform);
-		platform = len > platform ? len : platform;
-	}
-	printf("%-*s  %-*s  %-13s  %-*s  %7s  %-6s  %s\n", image, "IMAGE", tag, "TAG", "IMAGE ID",
-	       platform, "PLATFORM", "SIZE", "PINNED", "UNPACKED");
-	for (size_t i = 0; i < n; i++)
-		printf("%-*s  %-*s  %-13s  %-*s  %7s  %-6s  %s\n", image, rows[i].image, tag,
-		       rows[i].tag, rows[i].id, platform, rows[i].platform, rows[i].size,
-		       rows[i].pinned, rows[i].unpacked);
-}
-
-static void print_names(const struct listing *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		for (size_t k = 0; k < l->images[i].names.n; k++)
-			if (!is_id(l->images[i].names.items[k]))
-				printf("%s\n", l->images[i].names.items[k]);
-}
-
-static void json_listed(struct k3_jw *w, const struct listed *im)
-{
-	char text[OCI_DIGEST_TEXT_MAX], when[32];
-	struct tm tm;
-	time_t created = (time_t)im->created;
+	char text[OCI_DIGEST_TEXT_MAX], when[CLI_TIME_MAX];
 
 	k3_jw_obj(w, NULL);
 	k3_jw_arr(w, "names");
-	for (size_t i = 0; i < im->names.n; i++)
-		k3_jw_str(w, NULL, im->names.items[i]);
+	for (size_t i = 0; i < im->nnames; i++)
+		k3_jw_str(w, NULL, im->names[i]);
 	k3_jw_close_arr(w);
 	oci_digest_format(&im->target.digest, text);
 	k3_jw_str(w, "digest", text);
@@ -228,10 +305,8 @@ static void json_listed(struct k3_jw *w, const struct listed *im)
 	k3_jw_bool(w, "managed", im->managed);
 	k3_jw_bool(w, "unpacked", im->unpacked);
 	k3_jw_bool(w, "complete", im->whole);
-	if (im->created && gmtime_r(&created, &tm)) {
-		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (cli_time(im->created, when))
 		k3_jw_str(w, "createdAt", when);
-	}
 	if (im->whole) {
 		oci_digest_format(&im->id, text);
 		k3_jw_str(w, "id", text);
@@ -243,82 +318,119 @@ static void json_listed(struct k3_jw *w, const struct listed *im)
 	k3_jw_close_obj(w);
 }
 
-static int print_json(const struct listing *l, const char *root, const char *ns)
+static int print_json(const struct settings *s, const struct catalog *c)
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
 
 	k3_jw_obj(&w, NULL);
 	k3_jw_u64(&w, "schemaVersion", CLI_SCHEMA_VERSION);
-	k3_jw_str(&w, "root", root);
-	k3_jw_str(&w, "namespace", ns);
+	k3_jw_str(&w, "root", c->root);
+	k3_jw_str(&w, "namespace", c->ns);
 	k3_jw_arr(&w, "images");
-	for (size_t i = 0; i < l->n; i++)
-		json_listed(&w, &l->images[i]);
+	for (size_t i = 0; i < c->n; i++)
+		if (is_shown(s, &c->v[i]))
+			json_image(&w, &c->v[i]);
 	k3_jw_close_arr(&w);
 	k3_jw_close_obj(&w);
 	return cli_put_json(&w);
 }
 
-static int list(const struct cli *c, const char *root, const char *ns, const char *format)
+static int list(const struct settings *s, const struct cli *cli)
 {
-	__attribute__((cleanup(listing_release))) struct listing l = { 0 };
-	struct imp_opts io = { .root = root, .ns = ns, .cancel = c->cancel };
+	__attribute__((cleanup(catalog_close))) struct catalog c = { 0 };
 	struct k3_err e;
 
-	if (imp_open(&io, &l.imp, &e) || imp_view_open(l.imp, &l.view, &e) ||
-	    imp_view_images(l.view, add_record, &l, &e))
+	if (catalog_open(&s->where, cli->cancel, &c, &e) || catalog_read_all(&c, &e))
 		return cli_error(&e);
-	for (size_t i = 0; i < l.n; i++)
-		if (read_documents(&l, &l.images[i], &e))
-			return cli_error(&e);
-	if (!strcmp(format, "json"))
-		return cli_finish(print_json(&l, root, ns));
-	if (!strcmp(format, "name"))
-		print_names(&l);
+	if (!strcmp(s->output, "json"))
+		return cli_finish(print_json(s, &c));
+	if (s->quiet)
+		print_ids(s, &c);
+	else if (!strcmp(s->output, "name"))
+		print_names(s, &c);
 	else
-		print_table(&l);
+		print_table(s, &c);
 	return cli_finish(0);
 }
 
+/* ---- words --------------------------------------------------------------------------- */
+
+static int parse_words(struct settings *s, const struct words *args, struct k3_err *e)
+{
+	static const char *const outputs[] = { "table", "wide", "json", "name" };
+	bool known = false;
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(outputs); k++)
+		known = known || !strcmp(s->output, outputs[k]);
+	if (!known)
+		return k3_fail(e, K3_USAGE, "--output is table, wide, json or name, not \"%s\"",
+			       s->output);
+	s->filters = k3_xcalloc(s->filter_words.n, sizeof(*s->filters));
+	for (; s->nfilters < s->filter_words.n; s->nfilters++)
+		if (parse_filter(s->filter_words.items[s->nfilters], &s->filters[s->nfilters], e))
+			return -1;
+	s->patterns = k3_xcalloc(args->n, sizeof(*s->patterns));
+	for (; s->npatterns < args->n; s->npatterns++)
+		if (parse_pattern(args->items[s->npatterns], &s->patterns[s->npatterns], e))
+			return -1;
+	return 0;
+}
+
+static void settings_release(struct settings *s)
+{
+	for (size_t k = 0; k < s->npatterns; k++)
+		free(s->patterns[k].name);
+	free(s->patterns);
+	free(s->filters);
+	words_release(&s->filter_words);
+}
+
+static const char about[] =
+	"\n"
+	"NAME is a name as preload takes it (nginx:alpine), a repository (nginx: all its tags) or\n"
+	"a pattern with * and ? ('registry.k8s.io/*').  Works while containerd or k3s runs, too.\n"
+	"\nExamples:\n"
+	"  k3simg list                          all images\n"
+	"  k3simg list nginx                    all tags of one repository\n"
+	"  k3simg list -o wide 'ghcr.io/*'      of one registry, with digests and snapshots\n"
+	"  k3simg list --filter unpacked=false  what a pod could not start from at once\n"
+	"  k3simg list -q --filter dangling     IDs of images that have lost their tags\n";
+
 int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
-	const char *root = NULL, *ns = "k8s.io", *format = "table";
-	struct words args = { 0 };
+	__attribute__((cleanup(settings_release))) struct settings s = { .output = "table" };
+	__attribute__((cleanup(words_release))) struct words args = { 0 };
+	struct opt where[CATALOG_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "root", 0, OPT_STR, "DIR",
-		  "containerd's root (default: the one of k3s if\nk3s is installed, else "
-		  "containerd's)",
-		  &root },
-		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
-		  &ns },
-		{ "output", 'o', OPT_STR, "FORMAT", "table (default), json, or name", &format },
+		{ "filter", 0, OPT_LIST, "FILTER",
+		  "only images that are dangling (without a tag),\npinned, unpacked, complete "
+		  "(each also =false), or\nplatform=OS/ARCH[/VARIANT]; all that are given",
+		  &s.filter_words },
+		{ "digests", 0, OPT_FLAG, NULL, "with the digests that the names lead to",
+		  &s.digests },
+		{ "no-trunc", 0, OPT_FLAG, NULL, "whole image IDs", &s.no_trunc },
+		{ .kind = OPT_ROWS, .dest = where },
+		{ "output", 'o', OPT_STR, "FORMAT", "table (default), wide, json, or name",
+		  &s.output },
+		{ "quiet", 'q', OPT_FLAG, NULL, "only image IDs, whole and each once", &s.quiet },
 		{ 0 },
 	};
 
-	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
-		words_release(&args);
+	catalog_rows(&s.where, where);
+	if (opts_parse(opts, argc, argv, &args, &help, &e))
 		return cli_error(&e);
-	}
-	size_t extra = args.n;
-
-	words_release(&args);
 	if (help) {
-		cli_help(cmd, "\nWorks while containerd or k3s runs, too.\n", opts);
+		cli_help(cmd, about, opts);
 		return cli_finish(0);
 	}
-	if (extra) {
-		k3_fail(&e, K3_USAGE, "list takes no arguments");
+	if (parse_words(&s, &args, &e))
 		return cli_error(&e);
-	}
-	if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0 &&
-	    strcmp(format, "name") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is table, json or name, not \"%s\"", format);
-		return cli_error(&e);
-	}
-	K3_AUTO_FREE char *where = root ? k3_xstrdup(root) : imp_default_root();
+	K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
 
-	return list(c, where, ns, format);
+	if (root)
+		s.where.root = root;
+	return list(&s, c);
 }

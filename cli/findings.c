@@ -8,16 +8,6 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 
-/* Names in a store are any bytes, and a whole path is worth its length. */
-static char *safe_text(const char *s)
-{
-	size_t size = 4 * strlen(s) + 1;
-	char *out = k3_xcalloc(1, size);
-
-	k3_escape(out, size, s);
-	return out;
-}
-
 static bool is_warning(const struct pl_finding *f)
 {
 	return f->kind == IMP_NOTE || f->kind == IMP_LEFTOVER;
@@ -27,9 +17,9 @@ void findings_print(const struct pl_report *r, bool quiet)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		const struct pl_finding *f = &r->findings[i];
-		K3_AUTO_FREE char *image = safe_text(f->image ? f->image : "store");
-		K3_AUTO_FREE char *path = safe_text(f->path);
-		K3_AUTO_FREE char *text = safe_text(f->text);
+		K3_AUTO_FREE char *image = cli_safe(f->image ? f->image : "store");
+		K3_AUTO_FREE char *path = cli_safe(f->path);
+		K3_AUTO_FREE char *text = cli_safe(f->text);
 
 		if (!is_warning(f))
 			printf("%s: %s: %s\n", image, path, text);
@@ -44,9 +34,9 @@ void findings_json(struct k3_jw *w, const char *key, const struct pl_report *r)
 	k3_jw_arr(w, key);
 	for (size_t i = 0; i < r->n; i++) {
 		const struct pl_finding *f = &r->findings[i];
-		K3_AUTO_FREE char *image = f->image ? safe_text(f->image) : NULL;
-		K3_AUTO_FREE char *path = safe_text(f->path);
-		K3_AUTO_FREE char *text = safe_text(f->text);
+		K3_AUTO_FREE char *image = f->image ? cli_safe(f->image) : NULL;
+		K3_AUTO_FREE char *path = cli_safe(f->path);
+		K3_AUTO_FREE char *text = cli_safe(f->text);
 
 		k3_jw_obj(w, NULL);
 		k3_jw_str(w, "image", image);
@@ -69,7 +59,7 @@ size_t findings_count(const struct pl_report *r, enum imp_trouble kind)
 
 void findings_progress(void *arg, const char *text)
 {
-	K3_AUTO_FREE char *safe = safe_text(text);
+	K3_AUTO_FREE char *safe = cli_safe(text);
 
 	(void)arg;
 	fprintf(stderr, "%s\n", safe);

@@ -12,12 +12,6 @@
  */
 #define TEXT_MAX (4u << 20)
 
-static const char *const classes[UNPACK_LOSS_KINDS] = {
-	[UNPACK_LOSS_XATTR] = "xattr",
-	[UNPACK_LOSS_DEVICE] = "device",
-	[UNPACK_LOSS_OWNER] = "owner",
-};
-
 static const char *const policies[] = {
 	[PL_LOSS_WARN] = "warn",
 	[PL_LOSS_IGNORE] = "ignore",
@@ -62,8 +56,14 @@ static int policy_word(const char *word, size_t len, enum pl_on_loss out[UNPACK_
 {
 	const char *eq = memchr(word, '=', len);
 	size_t skip = eq ? (size_t)(eq - word) + 1 : 0;
-	int class = eq ? find(classes, UNPACK_LOSS_KINDS, word, skip - 1) : -1;
+	const char *classes[UNPACK_LOSS_KINDS];
+	int class = -1;
 	int policy = find(policies, K3_ARRAY_LEN(policies), word + skip, len - skip);
+
+	for (int i = 0; i < UNPACK_LOSS_KINDS; i++)
+		classes[i] = unpack_loss_name((enum unpack_loss_kind)i);
+	if (eq)
+		class = find(classes, UNPACK_LOSS_KINDS, word, skip - 1);
 
 	if ((eq && class < 0) || policy < 0) {
 		k3_fail(e, K3_USAGE, "--on-loss: \"%.*s\" is no policy", (int)len, word);
@@ -157,7 +157,7 @@ void losses_warn(const struct losses *l, size_t image, const char *name, bool to
 	for (int i = 0; i < UNPACK_LOSS_KINDS; i++) {
 		if (!im->count[i])
 			continue;
-		fprintf(stderr, "%s %llu %s%s", comma, (unsigned long long)im->count[i], classes[i],
+		fprintf(stderr, "%s %llu %s%s", comma, (unsigned long long)im->count[i], unpack_loss_name((enum unpack_loss_kind)i),
 			im->count[i] == 1 ? "" : "s");
 		comma = ",";
 	}
@@ -173,7 +173,7 @@ void losses_json(const struct losses *l, size_t image, struct k3_jw *w)
 	k3_jw_arr(w, "lossPaths");
 	for (uint64_t i = 0; i < im->kept; i++) {
 		k3_jw_obj(w, NULL);
-		k3_jw_str(w, "class", classes[(uint8_t)*p++]);
+		k3_jw_str(w, "class", unpack_loss_name((enum unpack_loss_kind)(uint8_t)*p++));
 		k3_jw_str(w, "path", p);
 		p += strlen(p) + 1;
 		k3_jw_str(w, "what", p);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -50,6 +51,15 @@ int cli_finish(int status)
 	return status ? status : 1;
 }
 
+char *cli_safe(const char *s)
+{
+	size_t size = 4 * strlen(s) + 1;
+	char *out = k3_xcalloc(1, size);
+
+	k3_escape(out, size, s);
+	return out;
+}
+
 void cli_size(uint64_t bytes, char *out, size_t size)
 {
 	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
@@ -61,6 +71,17 @@ void cli_size(uint64_t bytes, char *out, size_t size)
 		u++;
 	}
 	snprintf(out, size, u && v < 99.95 ? "%.1f%s" : "%.0f%s", v, units[u]);
+}
+
+bool cli_time(int64_t seconds, char out[CLI_TIME_MAX])
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	out[0] = '\0';
+	if (seconds && gmtime_r(&when, &tm))
+		strftime(out, CLI_TIME_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return *out;
 }
 
 void cli_duration(uint64_t ms, char *out, size_t size)

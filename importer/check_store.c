@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/check.h"
+#include "importer/losses.h"
 #include "importer/native.h"
 #include "importer/root.h"
 
@@ -390,6 +391,20 @@ static int check_algorithm(struct known *k, const char *alg, struct k3_err *e)
 	return 0;
 }
 
+/* Whether anything is in it but what is kept there on purpose. */
+static int is_leftover(struct imp *i, bool *yes, struct k3_err *e)
+{
+	__attribute__((cleanup(closedirp))) DIR *d = NULL;
+	const char *name;
+
+	*yes = false;
+	if (open_list(i, IMP_STAGE_DIR, &d, e))
+		return -1;
+	while (!*yes && (name = next_name(d)))
+		*yes = strcmp(name, IMP_LOSSES) != 0;
+	return 0;
+}
+
 /* What a preload has left; one that is at work holds the lock. */
 static int check_staging(struct known *k, struct k3_err *e)
 {
@@ -401,6 +416,12 @@ static int check_staging(struct known *k, struct k3_err *e)
 	if (flock(i->rootfd, LOCK_SH | LOCK_NB))
 		return 0;
 	flock(i->rootfd, LOCK_UN);
+	bool left;
+
+	if (is_leftover(i, &left, e))
+		return -1;
+	if (!left)
+		return 0;
 	return check_tell(&k->c, IMP_LEFTOVER, NULL, IMP_STAGE_DIR, e,
 			  "left by a preload that did not end; the next one goes on with it");
 }

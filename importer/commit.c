@@ -12,6 +12,7 @@
 #include "importer/content.h"
 #include "importer/daemon.h"
 #include "importer/live.h"
+#include "importer/losses.h"
 #include "importer/meta.h"
 #include "importer/native.h"
 #include "importer/plan.h"
@@ -101,6 +102,8 @@ static int verify(struct commit *c, struct k3_err *e)
 	if (imp_view_begin(c->i, &c->dbs, &v, e))
 		return -1;
 	rc = imp_plan_make(&v, &c->plan, e);
+	if (!rc)
+		imp_view_sweep_losses(&v);
 	imp_view_end(&v);
 	return rc;
 }
@@ -172,7 +175,8 @@ static int publish_trees(struct commit *c, struct k3_err *e)
 		return 0;
 	if (imp_native_reserve(c->dbs.native, p->last_id, e) || step(c->i, IMP_STEP_RESERVED, e) ||
 	    imp_journal_write(c->i, p->trees, p->ntrees, e) || step(c->i, IMP_STEP_JOURNALED, e) ||
-	    place_trees(c, e) || imp_native_write(c->dbs.native, p->trees, p->ntrees, c->now, e) ||
+	    place_trees(c, e) || imp_losses_keep(c->i, p->trees, p->ntrees, e) ||
+	    imp_native_write(c->dbs.native, p->trees, p->ntrees, c->now, e) ||
 	    step(c->i, IMP_STEP_NATIVE_COMMITTED, e))
 		return -1;
 	return 0;

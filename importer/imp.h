@@ -44,6 +44,12 @@ struct imp_digests {
 	size_t n, cap;
 };
 
+/* What the file system refused of a tree; see importer/losses.h. */
+struct imp_losses {
+	struct k3_buf text; /* of each that is kept: kind, path, what, why, each with its NUL */
+	uint64_t total, kept;
+};
+
 struct imp_tree {
 	struct imp *owner;
 	struct oci_digest chain;
@@ -54,6 +60,7 @@ struct imp_tree {
 	struct snap_tree *snap; /* until sealed */
 	struct snap_compare *compare;
 	struct snap_usage usage;
+	struct imp_losses losses;
 	bool sealed, dropped;
 	/* Set by imp_commit. */
 	bool chosen, published;

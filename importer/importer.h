@@ -182,6 +182,21 @@ K3_MUST int imp_view_blob(struct imp_view *v, const struct oci_desc *d, bool *ha
 K3_MUST int imp_view_chain(struct imp_view *v, const struct oci_digest *chain, uint64_t *id,
 			   bool *have, struct k3_err *e);
 
+struct imp_loss;
+typedef int imp_loss_fn(void *arg, const struct imp_loss *loss, struct k3_err *e);
+/*
+ * What the file system refused when a preload made the snapshot of this chain: calls fn (may be
+ * NULL) for each loss that was written down, -1 ends; *total counts all.  None where nothing was
+ * lost, and where somebody else made it.  K3_FORMAT when what was written is damaged.
+ */
+K3_MUST int imp_view_losses(struct imp_view *v, const struct oci_digest *chain, imp_loss_fn *fn,
+			    void *arg, uint64_t *total, struct k3_err *e);
+/*
+ * Forgets losses of snapshots that are gone; every commit does.  For who removes snapshots and
+ * holds the run lock.  Best effort.
+ */
+void imp_view_sweep_losses(struct imp_view *v);
+
 struct imp_record {
 	const char *name;
 	struct oci_desc target;
@@ -199,6 +214,82 @@ K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, st
  */
 K3_MUST int imp_read_document(struct imp *i, const struct oci_desc *d, struct k3_buf *out,
 			      struct k3_err *e);
+
+/* ---- records as they are -------------------------------------------------------------------- */
+
+/* -1 ends.  Texts of the store: escape them before they are shown. */
+typedef int imp_label_fn(void *arg, const char *key, const char *value, struct k3_err *e);
+/* Labels of a record of our namespace, in the order of their keys; none without a record. */
+K3_MUST int imp_view_image_labels(struct imp_view *v, const char *name, imp_label_fn *fn, void *arg,
+				  struct k3_err *e);
+K3_MUST int imp_view_blob_labels(struct imp_view *v, const struct oci_digest *d, imp_label_fn *fn,
+				 void *arg, struct k3_err *e);
+K3_MUST int imp_view_snapshot_labels(struct imp_view *v, const struct oci_digest *chain,
+				     imp_label_fn *fn, void *arg, struct k3_err *e);
+
+/* A snapshot as both databases have it. */
+struct imp_snapshot_info {
+	uint64_t id;   /* its number; imp_snapshot_name() is its directory */
+	char *name;    /* its key in metadata.db, "k8s.io/2/sha256:..." */
+	char *parent;  /* key of what it stands on, or NULL; our live ones stand on nothing */
+	int kind;      /* imp_kind_name */
+	bool directory;         /* it is there */
+	uint64_t bytes, inodes; /* as whoever made it has counted, see docs/commands.md */
+	int64_t created;        /* unix seconds; 0 = not known */
+};
+/* *found = false and success when one of the databases has no such record. */
+K3_MUST int imp_view_snapshot_info(struct imp_view *v, const struct oci_digest *chain,
+				   struct imp_snapshot_info *out, bool *found, struct k3_err *e);
+void imp_snapshot_info_release(struct imp_snapshot_info *s);
+const char *imp_kind_name(int kind); /* "committed", "active", "view", "unknown" */
+bool imp_is_container(int kind);     /* what a container, or an unpack, works in */
+
+/* ---- disk ------------------------------------------------------------------------------------ */
+
+/* A directory of the native snapshotter. */
+struct imp_disk_tree {
+	uint64_t id; /* 0: its name is no number */
+	int kind;    /* imp_kind_name; 0 = no record has it */
+	bool kept;   /* something refers to it, as containerd's collector sees it */
+	bool ours;   /* of our namespace, under `chain` */
+	struct oci_digest chain;
+};
+/* What exactly these trees have, and no others: hard links count once. */
+struct imp_disk_share {
+	size_t *trees; /* rising indices */
+	size_t n;
+	uint64_t bytes, inodes;
+};
+struct imp_disk_blob {
+	struct oci_digest digest;
+	uint64_t bytes;  /* on disk; 0: there is no file */
+	bool kept;       /* as that of a tree */
+};
+/* All below a root, in bytes of whole blocks as du counts them, mount points left out. */
+struct imp_disk {
+	struct imp_disk_tree *trees;
+	size_t ntrees, trees_cap;
+	struct imp_disk_share *shares;
+	size_t nshares, shares_cap;
+	struct imp_disk_blob *blobs; /* sorted by digest */
+	size_t nblobs, blobs_cap;
+	uint64_t content;   /* of the content store besides blobs: directories, downloads */
+	uint64_t databases; /* both, with their directories */
+	uint64_t staging;   /* of preloads that were cut off, or are at work */
+	bool staging_idle;  /* nobody is at work there */
+	uint64_t rest;      /* other plugins of containerd, and the root itself */
+};
+/* What the databases say; K3_STORE. */
+K3_MUST int imp_disk_look(struct imp_view *v, struct imp_disk *out, struct k3_err *e);
+/*
+ * Counts; needs no view, so that the databases are not locked meanwhile.  What is removed
+ * meanwhile counts as far as it was seen.
+ */
+K3_MUST int imp_disk_count(struct imp *i, struct imp_disk *d, struct k3_cancel *cancel,
+			   struct k3_err *e);
+void imp_disk_release(struct imp_disk *d);
+/* Also after a failure.  NULL when there is no such blob. */
+const struct imp_disk_blob *imp_disk_blob(const struct imp_disk *d, const struct oci_digest *of);
 
 /* ---- checking -------------------------------------------------------------------------------- */
 
@@ -386,6 +477,20 @@ K3_MUST int imp_tree_begin(struct imp *i, const struct oci_digest *chain,
 			   struct imp_tree **out, struct k3_err *e);
 int imp_tree_rootfd(const struct imp_tree *t);     /* borrowed; until sealed */
 bool imp_tree_is_shared(const struct imp_tree *t); /* see unpack_opts.shared; until sealed */
+/*
+ * Something of a tree that the file system refused; strings are borrowed for the length of the
+ * call, and path and what are as the image has them: escape them before they are shown.
+ */
+struct imp_loss {
+	const char *kind; /* a word: "xattr", "device", "owner" */
+	const char *path, *what;
+	const char *why; /* what the system said */
+};
+/*
+ * Remembers a loss of a tree that is being filled; imp_commit writes it down beside the store.  A
+ * tree has those of the one that it is cloned from, too.  mt
+ */
+void imp_tree_lost(struct imp_tree *t, const struct imp_loss *loss);
 /* Afterwards t holds no descriptors: a run may have thousands of trees.  mt */
 K3_MUST int imp_tree_seal(struct imp_tree *t, struct k3_err *e);
 uint64_t imp_tree_bytes(const struct imp_tree *t); /* after seal: what this tree adds on disk */

@@ -19,6 +19,7 @@
 #include "importer/commit.h"
 #include "importer/content.h"
 #include "importer/daemon.h"
+#include "importer/losses.h"
 #include "importer/meta.h"
 #include "importer/plan.h"
 #include "importer/root.h"
@@ -291,6 +292,8 @@ static int look(struct live *l, struct k3_err *e)
 	rc = imp_view_begin(l->i, &dbs, &v, e);
 	if (!rc) {
 		rc = make_plan(l, &v, e);
+		if (!rc)
+			imp_view_sweep_losses(&v);
 		imp_view_end(&v);
 	}
 	imp_dbs_close(&dbs);
@@ -413,7 +416,9 @@ static int publish_trees(struct live *l, struct k3_err *e)
 	K3_AUTO_FREE bool *prepared = k3_xcalloc(l->plan.ntrees + 1, sizeof(bool));
 	struct k3_err ignored;
 
-	if (!l->plan.ntrees || (!fill_trees(l, prepared, e) && !commit_trees(l, prepared, e)))
+	if (!l->plan.ntrees || (!fill_trees(l, prepared, e) &&
+				 !imp_losses_keep(l->i, l->plan.trees, l->plan.ntrees, e) &&
+				 !commit_trees(l, prepared, e)))
 		return 0;
 	for (size_t k = 0; k < l->plan.ntrees; k++)
 		if (prepared[k])

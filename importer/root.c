@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "importer/daemon.h"
 #include "importer/live.h"
+#include "importer/losses.h"
 #include "importer/schema.h"
 #include "importer/undo.h"
 
@@ -373,6 +374,7 @@ void imp_close(struct imp *i, bool keep_partial)
 		free(i->trees[k]->name);
 		free(i->trees[k]->parent_name);
 		free(i->trees[k]->old_name);
+		imp_losses_release(&i->trees[k]->losses);
 		free(i->trees[k]);
 	}
 	remove_staging(i, keep_partial && !i->committed);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "importer/imp.h"
+#include "importer/losses.h"
 #include "importer/root.h"
 
 static int check_parent(const struct imp_tree_from *from, struct k3_err *e)
@@ -75,6 +76,7 @@ static struct imp_tree *new_tree(struct imp *i, const struct oci_digest *chain,
 	t->owner = i;
 	t->chain = *chain;
 	t->parentfd = -1;
+	imp_losses_init(&t->losses);
 	if (from) {
 		t->parent = from->parent;
 		t->parent_id = from->parent_id;
@@ -98,6 +100,10 @@ int imp_tree_begin(struct imp *i, const struct oci_digest *chain, const struct i
 		free(t);
 		return -1;
 	}
+	if (t->parent)
+		imp_losses_inherit(&t->losses, &t->parent->losses);
+	else if (t->parent_id)
+		imp_losses_recall(i, t->parent_id, &t->parent_chain, &t->losses);
 	imp_stage_name(chain, name);
 	if (open_parent(t, e) || snap_begin_mt(i->treesfd, name, t->parentfd, SNAP_HARDLINK,
 					       from ? from->threads : 1, cancel, &t->snap, e)) {

@@ -41,6 +41,22 @@ void oci_digest_of(enum k3_hash_alg alg, const void *p, size_t n, struct oci_dig
  */
 void oci_digest_final(struct k3_hash *h, enum k3_hash_alg alg, struct oci_digest *out);
 
+/* A map from digest to pointer.  Digests are uniform already: their first bytes are the hash. */
+struct oci_map_slot {
+	const struct oci_digest *key; /* borrowed: lives as long as the map */
+	void *value;
+};
+
+struct oci_map { /* starts zeroed */
+	struct oci_map_slot *slots;
+	size_t cap, used;
+};
+
+void *oci_map_get(const struct oci_map *m, const struct oci_digest *key); /* NULL = absent */
+/* key must be absent; value not NULL. */
+void oci_map_put(struct oci_map *m, const struct oci_digest *key, void *value);
+void oci_map_release(struct oci_map *m);
+
 /* ---- reference ---------------------------------------------------------------------- */
 
 #define OCI_REF_MAX 1024 /* bytes of a whole reference; longer ones are refused */

@@ -105,20 +105,20 @@ static int decode(struct create *c, const struct node *n, bool write, uint64_t *
 
 static void find_nodes(struct create *c)
 {
-	struct digestmap places = { 0 };
+	struct oci_map places = { 0 };
 
 	c->nodes = k3_xcalloc(c->doc.n, sizeof(struct node *));
 	for (size_t i = 0; i < c->doc.n; i++)
 		if (c->doc.members[i].kind == BUNDLE_TAR)
-			digestmap_put(&places, &c->doc.members[i].digest,
+			oci_map_put(&places, &c->doc.members[i].digest,
 				      (void *)(uintptr_t)(i + 1));
 	for (const struct node *n = c->run.nodes; n; n = n->next) {
-		size_t place = (uintptr_t)digestmap_get(&places, &n->layer->diff_id);
+		size_t place = (uintptr_t)oci_map_get(&places, &n->layer->diff_id);
 
 		if (place && !c->nodes[place - 1])
 			c->nodes[place - 1] = n;
 	}
-	digestmap_release(&places);
+	oci_map_release(&places);
 }
 
 static bool next_measure(struct create *c, size_t *member)

@@ -75,14 +75,14 @@ int bundled_documents(struct run *r, struct k3_err *e)
 
 /* ---- the plan ------------------------------------------------------------------------------- */
 
-static void add_once(struct bundle_doc *d, struct digestmap *seen, enum bundle_kind kind,
+static void add_once(struct bundle_doc *d, struct oci_map *seen, enum bundle_kind kind,
 		     const struct oci_digest *digest, uint64_t size)
 {
-	if (digestmap_get(seen, digest))
+	if (oci_map_get(seen, digest))
 		return;
 	bundle_add_member(d, kind, digest, size);
 	/* The place, plus 1: the list itself moves while it grows. */
-	digestmap_put(seen, digest, (void *)(uintptr_t)d->n);
+	oci_map_put(seen, digest, (void *)(uintptr_t)d->n);
 }
 
 /* A layer that a registry has as a plain tar is its own decompressed form. */
@@ -93,7 +93,7 @@ static bool is_compressed(const struct oci_layer *l)
 
 void bundled_members(const struct run *r, struct bundle_doc *out)
 {
-	struct digestmap blobs = { 0 }, tars = { 0 };
+	struct oci_map blobs = { 0 }, tars = { 0 };
 
 	for (size_t i = 0; i < r->nimages; i++) {
 		const struct oci_resolved *f = &r->images[i].found;
@@ -111,8 +111,8 @@ void bundled_members(const struct run *r, struct bundle_doc *out)
 	for (const struct node *n = r->nodes; n; n = n->next)
 		if (is_compressed(n->layer))
 			add_once(out, &tars, BUNDLE_TAR, &n->layer->diff_id, 0);
-	digestmap_release(&blobs);
-	digestmap_release(&tars);
+	oci_map_release(&blobs);
+	oci_map_release(&tars);
 }
 
 static bool same_member(const struct bundle_member *a, const struct bundle_member *b)
@@ -140,23 +140,23 @@ static int compare(const struct bundle_doc *have, const struct bundle_doc *want,
 
 static void assign(struct run *r, const struct bundle_doc *doc)
 {
-	struct digestmap blobs = { 0 }, tars = { 0 };
+	struct oci_map blobs = { 0 }, tars = { 0 };
 
 	for (size_t i = 0; i < doc->n; i++) {
 		const struct bundle_member *m = &doc->members[i];
 
-		digestmap_put(m->kind == BUNDLE_TAR ? &tars : &blobs, &m->digest,
+		oci_map_put(m->kind == BUNDLE_TAR ? &tars : &blobs, &m->digest,
 			      (void *)(uintptr_t)(i + 1));
 	}
 	for (size_t i = 0; i < r->nblobs; i++)
-		r->blobs[i]->member = (uintptr_t)digestmap_get(&blobs, &r->blobs[i]->desc->digest) -
+		r->blobs[i]->member = (uintptr_t)oci_map_get(&blobs, &r->blobs[i]->desc->digest) -
 				      1;
 	/* A pipe gives it once: to the first one; others have the blob. */
 	for (struct node *n = r->nodes; n; n = n->next)
 		if (is_compressed(n->layer))
-			n->tar = (uintptr_t)digestmap_get(&tars, &n->layer->diff_id);
-	digestmap_release(&blobs);
-	digestmap_release(&tars);
+			n->tar = (uintptr_t)oci_map_get(&tars, &n->layer->diff_id);
+	oci_map_release(&blobs);
+	oci_map_release(&tars);
 }
 
 int bundled_plan(struct run *r, struct k3_err *e)

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "pipeline/digestmap.h"
 #include "pipeline/verify.h"
 
 #define PIECE (256u << 10)
@@ -34,10 +33,10 @@ struct deep {
 	struct k3_monitor *mon;
 	struct hashed *blobs;
 	size_t nblobs, blobs_cap;
-	struct digestmap by_digest;
+	struct oci_map by_digest;
 	struct compared **trees;
 	size_t ntrees, trees_cap;
-	struct digestmap by_chain;
+	struct oci_map by_chain;
 	uint8_t *piece;
 	/* below: under the monitor */
 	size_t next;
@@ -54,8 +53,8 @@ static void deep_release(struct deep *d)
 		free(d->trees[i]);
 	free(d->trees);
 	free(d->piece);
-	digestmap_release(&d->by_digest);
-	digestmap_release(&d->by_chain);
+	oci_map_release(&d->by_digest);
+	oci_map_release(&d->by_chain);
 	k3_monitor_free(d->mon);
 }
 
@@ -71,19 +70,19 @@ static void gather_blobs(struct deep *d)
 		for (size_t k = 0; v->subjects[i].chosen && k < c->nlayers; k++) {
 			const struct oci_digest *digest = &c->layers[k].digest;
 
-			if (digestmap_get(&d->by_digest, digest))
+			if (oci_map_get(&d->by_digest, digest))
 				continue;
 			d->blobs = k3_xgrow(d->blobs, d->nblobs, &d->blobs_cap, sizeof(*d->blobs));
 			d->blobs[d->nblobs++] = (struct hashed){ .desc = &c->layers[k] };
 			/* The place, plus 1: the list itself moves while it grows. */
-			digestmap_put(&d->by_digest, digest, (void *)(uintptr_t)d->nblobs);
+			oci_map_put(&d->by_digest, digest, (void *)(uintptr_t)d->nblobs);
 		}
 	}
 }
 
 static struct hashed *find_blob(const struct deep *d, const struct oci_digest *digest)
 {
-	size_t place = (uintptr_t)digestmap_get(&d->by_digest, digest);
+	size_t place = (uintptr_t)oci_map_get(&d->by_digest, digest);
 
 	return place ? &d->blobs[place - 1] : NULL;
 }
@@ -328,7 +327,7 @@ static int compare(struct fresh *f, size_t k, struct k3_err *e)
 	d->trees[d->ntrees++] = f->now;
 	f->now->chain = f->img->layers[k].chain_id;
 	f->now->id = f->ids[k];
-	digestmap_put(&d->by_chain, &f->now->chain, f->now);
+	oci_map_put(&d->by_chain, &f->now->chain, f->now);
 	f->dropped = 0;
 	if (imp_tree_compare(f->tree, f->ids[k], d->v->stop, take_difference, f, e))
 		return -1;
@@ -361,7 +360,7 @@ static int unpack_and_compare(struct fresh *f, struct k3_err *e)
 /* What has been compared for another image is not compared again, but told again when bad. */
 static int skip_compared(struct fresh *f, size_t k, struct k3_err *e)
 {
-	const struct compared *c = digestmap_get(&f->d->by_chain, &f->img->layers[k].chain_id);
+	const struct compared *c = oci_map_get(&f->d->by_chain, &f->img->layers[k].chain_id);
 
 	if (!c)
 		return 0;

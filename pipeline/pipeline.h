@@ -193,6 +193,53 @@ struct pl_opts {
 K3_MUST int pl_run(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
 		   struct k3_cancel *stop, struct pl_result *out, struct k3_err *e);
 
+/* ---- what a run would do --------------------------------------------------------------------- */
+
+/* A figure that is not known: its bounds, and what is most likely. */
+struct pl_range {
+	uint64_t low, likely, high;
+};
+
+/* Trees of one kind. */
+struct pl_cost {
+	size_t trees;
+	struct pl_range bytes, inodes;
+};
+
+/* How far the layers that trees would be made of are known. */
+struct pl_known {
+	size_t plain;   /* not compressed: their size is that of the manifest */
+	size_t told;    /* here already, and their compressed form tells its size */
+	size_t guessed; /* only their compressed size is known */
+};
+
+struct pl_forecast {
+	/* Layers and documents that the store lacks, each once; exactly. */
+	size_t fetch_blobs;
+	uint64_t fetch_bytes, archive_bytes; /* the second: of these from archives */
+	size_t stored_blobs;
+	uint64_t stored_bytes;
+	uint64_t blob_bytes; /* what those to be fetched take on disk, in whole blocks */
+	struct pl_cost flat, chain;
+	struct pl_cost native; /* containerd's own unpacking: a whole copy for each layer */
+	struct pl_known layers;
+	bool no_root; /* there is no such root: everything counts as missing */
+};
+
+/*
+ * Resolves n images and reckons what a preload of them would fetch and take: from their
+ * documents, the databases of the store and, where a layer is in the store or an archive, from its
+ * compressed form.  No layer is downloaded, nothing is written.
+ * Fills out[i] (rc, err, target, config, platform, layers, compressed, fetched: bytes of layers
+ * that the store lacks, told with the first image that has them).  Of o count root, ns, platform,
+ * jobs, fetch and event.
+ * Returns 0 also when images failed; they are not in the forecast.  -1: K3_STORE, K3_BUSY,
+ * K3_CANCELLED, and what reading an archive or a stored blob fails with.
+ */
+K3_MUST int pl_forecast(const struct pl_opts *o, const struct pl_request *reqs, size_t n,
+			struct k3_cancel *stop, struct pl_result *out, struct pl_forecast *f,
+			struct k3_err *e);
+
 /* ---- one image as plain files ---------------------------------------------------------------- */
 
 struct pl_unpack_opts {

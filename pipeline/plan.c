@@ -12,14 +12,14 @@
 
 static struct blob *blob_for(struct run *r, struct image *im, const struct oci_desc *d)
 {
-	struct blob *b = digestmap_get(&r->blob_map, &d->digest);
+	struct blob *b = oci_map_get(&r->blob_map, &d->digest);
 
 	if (!b) {
 		b = k3_xcalloc(1, sizeof(*b));
 		b->desc = d;
 		r->blobs = k3_xgrow(r->blobs, r->nblobs, &r->cap_blobs, sizeof(struct blob *));
 		r->blobs[r->nblobs++] = b;
-		digestmap_put(&r->blob_map, &d->digest, b);
+		oci_map_put(&r->blob_map, &d->digest, b);
 	}
 	/* An image may use one blob for several layers. */
 	if (!b->nusers || b->users[b->nusers - 1] != im) {
@@ -32,7 +32,7 @@ static struct blob *blob_for(struct run *r, struct image *im, const struct oci_d
 static struct node *node_for(struct run *r, const struct oci_layer *l, struct node *parent,
 			     struct blob *blob)
 {
-	struct node *n = digestmap_get(&r->node_map, &l->chain_id);
+	struct node *n = oci_map_get(&r->node_map, &l->chain_id);
 
 	if (n)
 		return n;
@@ -43,7 +43,7 @@ static struct node *node_for(struct run *r, const struct oci_layer *l, struct no
 	n->depth = parent ? parent->depth + 1 : 0;
 	*r->last_node = n;
 	r->last_node = &n->next;
-	digestmap_put(&r->node_map, &l->chain_id, n);
+	oci_map_put(&r->node_map, &l->chain_id, n);
 	return n;
 }
 
@@ -65,7 +65,7 @@ static int add_image(struct run *r, struct image *im, struct k3_err *e)
 	im->nodes = k3_xcalloc(im->img->nlayers, sizeof(struct node *));
 	for (size_t i = 0; i < im->img->nlayers; i++) {
 		const struct oci_layer *l = &im->img->layers[i];
-		struct blob *b = digestmap_get(&r->blob_map, &l->blob.digest);
+		struct blob *b = oci_map_get(&r->blob_map, &l->blob.digest);
 
 		if (b && same_size(b, &l->blob, e))
 			return -1;
@@ -208,12 +208,23 @@ static void want(struct node *n)
 static bool is_asked_for(const struct run *r, const struct node *n)
 {
 	return n->top || r->o->snapshots == PL_CHAIN ||
-	       imp_distrusts_chain(r->imp, &n->layer->chain_id);
+	       (r->imp && imp_distrusts_chain(r->imp, &n->layer->chain_id));
 }
 
-static bool needs_tree(const struct run *r, const struct node *n)
+bool plan_needs_tree(const struct run *r, const struct node *n)
 {
 	return n->wanted && (is_asked_for(r, n) || n->wanted_children > 1);
+}
+
+void plan_mark(struct run *r)
+{
+	for (struct node *n = r->nodes; n; n = n->next) {
+		n->wanted = false;
+		n->wanted_children = 0;
+	}
+	for (struct node *n = r->nodes; n; n = n->next)
+		if (is_asked_for(r, n))
+			want(n);
 }
 
 static void add_tree(struct run *r, struct node *n)
@@ -253,14 +264,16 @@ int plan_make(struct run *r, struct k3_err *e)
 		return -1;
 	if (r->blobs_only)
 		return 0;
+	bool lacks;
+
+	if (r->look_only)
+		return r->imp ? look_once(r, &lacks, e) : 0;
 	if (look_at_store(r, e))
 		return -1;
-	for (struct node *n = r->nodes; n; n = n->next)
-		if (is_asked_for(r, n))
-			want(n);
+	plan_mark(r);
 	/* Nodes are listed parents first, so a base always has its tree before its children. */
 	for (struct node *n = r->nodes; n; n = n->next)
-		if (needs_tree(r, n))
+		if (plan_needs_tree(r, n))
 			add_tree(r, n);
 	return 0;
 }
@@ -281,6 +294,6 @@ void plan_release(struct run *r)
 		free(r->blobs[i]);
 	}
 	free(r->blobs);
-	digestmap_release(&r->blob_map);
-	digestmap_release(&r->node_map);
+	oci_map_release(&r->blob_map);
+	oci_map_release(&r->node_map);
 }

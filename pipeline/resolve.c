@@ -18,7 +18,9 @@ struct asker {
 static int from_store(struct run *r, const struct oci_desc *want, struct k3_buf *raw, bool *have,
 		      struct k3_err *e)
 {
-	*have = !imp_read_document(r->imp, want, raw, e);
+	*have = r->imp && !imp_read_document(r->imp, want, raw, e);
+	if (!r->imp)
+		return 0;
 	if (*have)
 		return 0;
 	k3_buf_reset(raw);
@@ -34,7 +36,7 @@ static int fetch_one(const struct asker *a, const struct oci_desc *want, bool co
 		return bundled_lacks(want, e);
 	if (source_document(&link, a->im->req, want, config, raw, got, e))
 		return -1;
-	return imp_blob_put(a->run->imp, got, raw->p, raw->len, e);
+	return a->run->look_only ? 0 : imp_blob_put(a->run->imp, got, raw->p, raw->len, e);
 }
 
 static int get(void *arg, const struct oci_desc *want, bool config, struct k3_buf *raw,

@@ -327,7 +327,7 @@ int run_open(struct run *r, struct k3_err *e)
 		.ns = r->o->ns,
 		.mode = r->o->mode,
 		.address = r->o->address,
-		.write = true,
+		.write = !r->look_only,
 		.stage_only = r->blobs_only,
 		.pin = r->o->pin,
 		.no_sync = r->o->no_sync,
@@ -342,9 +342,10 @@ int run_open(struct run *r, struct k3_err *e)
 	fo.on_retry_arg = r;
 	fo.on_notice = on_notice;
 	fo.on_notice_arg = r;
-	if (imp_open(&io, &r->imp, e))
+	if (imp_open(&io, &r->imp, e) && !(r->look_only && e->code == K3_NOTFOUND))
 		return -1;
-	take_doubts(r);
+	if (r->imp)
+		take_doubts(r);
 	if (r->o->bundle)
 		return bundled_documents(r, e);
 	return fetch_new(&fo, &r->fetch, e);

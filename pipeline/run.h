@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "importer/importer.h"
-#include "pipeline/digestmap.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/source.h"
 
@@ -79,6 +78,7 @@ struct run {
 	struct fetch *fetch;
 	unsigned jobs, transfers; /* most builders and connections at a time */
 	bool blobs_only;          /* nothing is built or committed */
+	bool look_only;           /* nothing is written at all; imp is NULL where there is no root */
 	bool in_order; /* a source that is read once: all blobs, then one tree after the other */
 	struct fetch_session *sessions[PL_TRANSFERS_MAX];
 	struct k3_monitor *mon;
@@ -92,7 +92,7 @@ struct run {
 	struct node *nodes, **last_node;
 	struct tree **trees;
 	size_t ntrees, cap_trees;
-	struct digestmap blob_map, node_map;
+	struct oci_map blob_map, node_map;
 	bool cut_short; /* a bundle ended early; what came of it may be gone on with */
 	/* below: under the monitor */
 	size_t next_image;   /* first one nobody resolves yet */
@@ -146,6 +146,10 @@ const struct oci_desc *resolved_document(const struct oci_resolved *f, size_t k,
 					 const struct k3_buf **body);
 /* plan.c: builds blobs, nodes and trees of all images that resolved. */
 K3_MUST int plan_make(struct run *r, struct k3_err *e);
+/* Marks what r->o->snapshots needs to be built, from nothing again with each call. */
+void plan_mark(struct run *r);
+/* Whether it gets a tree of its own, once it is marked. */
+bool plan_needs_tree(const struct run *r, const struct node *n);
 void plan_release(struct run *r);
 /* transfer.c: one transfer worker; returns when nothing is left for it. */
 void transfer_worker(struct run *r, size_t slot);

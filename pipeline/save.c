@@ -138,14 +138,14 @@ static void resolve_worker(struct save *s, size_t slot)
 
 static void want_blob(struct save *s, struct save_image *im, const struct oci_desc *d)
 {
-	struct save_blob *b = digestmap_get(&s->map, &d->digest);
+	struct save_blob *b = oci_map_get(&s->map, &d->digest);
 
 	if (!b) {
 		b = k3_xcalloc(1, sizeof(*b));
 		b->desc = d;
 		s->blobs = k3_xgrow(s->blobs, s->nblobs, &s->cap_blobs, sizeof(struct save_blob *));
 		s->blobs[s->nblobs++] = b;
-		digestmap_put(&s->map, &d->digest, b);
+		oci_map_put(&s->map, &d->digest, b);
 	}
 	b->users = k3_xgrow(b->users, b->nusers, &b->cap_users, sizeof(struct save_image *));
 	b->users[b->nusers++] = im;
@@ -217,7 +217,7 @@ static size_t list_blobs(const struct save *s, const struct oci_desc **out)
 		for (size_t d = 0; !im->res->rc && d < im->docs.n; d++)
 			out[n++] = &im->docs.items[d];
 		for (size_t b = 0; !im->res->rc && b < im->blobs.n; b++) {
-			const struct save_blob *blob = digestmap_get(&s->map,
+			const struct save_blob *blob = oci_map_get(&s->map,
 								     &im->blobs.items[b].digest);
 
 			if (!blob->left_out)
@@ -319,7 +319,7 @@ static void release(struct save *s)
 		free(s->blobs[i]);
 	}
 	free(s->blobs);
-	digestmap_release(&s->map);
+	oci_map_release(&s->map);
 	for (size_t i = 0; i < s->nimages; i++) {
 		free(s->images[i].docs.items);
 		free(s->images[i].blobs.items);

@@ -5,7 +5,6 @@
 
 #include "archive/archive.h"
 #include "base/mem.h"
-#include "pipeline/digestmap.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/source.h"
 
@@ -51,7 +50,7 @@ struct save {
 	size_t nimages;
 	struct save_blob **blobs;
 	size_t nblobs, cap_blobs;
-	struct digestmap map;
+	struct oci_map map;
 	/* below: under the monitor */
 	size_t next_image, next_blob; /* first ones nobody has taken */
 };

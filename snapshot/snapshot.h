@@ -67,6 +67,28 @@ K3_MUST int snap_seal(struct snap_tree *t, struct snap_usage *out, struct k3_err
 K3_MUST int snap_publish(struct snap_tree *t, int destfd, const char *name, struct k3_err *e);
 
 /*
+ * What several trees take on disk together, and which of it is whose.  A file that hard links
+ * share between trees counts once, for the set of trees that have it.  Belongs to one thread; 16
+ * to 40 bytes of memory for each inode with more than one name.
+ */
+struct snap_disk;
+
+struct snap_disk *snap_disk_new(void) __attribute__((returns_nonnull));
+void snap_disk_free(struct snap_disk *d); /* NULL is a no-op */
+/*
+ * Counts all below the directory fd, itself included, as tree number *tree: 0, 1, ....  What
+ * is mounted there is left out, and so is what is removed meanwhile; a directory that is removed is
+ * K3_NOTFOUND or K3_IO with sys ENOENT, and what was seen before counts.  K3_LIMIT: more than 16
+ * million ways of sharing.
+ */
+K3_MUST int snap_disk_add(struct snap_disk *d, int fd, struct k3_cancel *cancel, size_t *tree,
+			  struct k3_err *e);
+/* What exactly these n trees have in common; numbers rise.  -1 ends. */
+typedef int snap_disk_fn(void *arg, const size_t *trees, size_t n, const struct snap_usage *sum,
+			 struct k3_err *e);
+K3_MUST int snap_disk_each(struct snap_disk *d, snap_disk_fn *fn, void *arg, struct k3_err *e);
+
+/*
  * What comparisons of one tree that grows, layer by layer, with the snapshots of these layers
  * share: pairs of files found equal are not read again as long as neither inode changes.
  * Belongs to one thread.

@@ -58,10 +58,11 @@ struct walk_job {
 	struct k3_cancel *cancel; /* may be NULL */
 	const struct walk_ops *ops;
 	void *const *args; /* one for each thread */
+	bool skip_mounts;  /* mount points are left out, and no error */
 };
 
 /*
- * Never follows a symlink; a mount point is K3_BUSY.  Other threads are started only when there
+ * Never follows a symlink; a mount point is K3_BUSY, unless it is skipped.  Other threads are started only when there
  * is work for them; where the system refuses one, the walk goes on with fewer.  The first
  * failure is the one reported and stops all threads; none runs any more on return.
  * Uses at most 36 descriptors per thread (half of that for one tree), however deep the tree

@@ -8,6 +8,17 @@
 #include "unpack/apply.h"
 #include "unpack/stream.h"
 
+const char *unpack_loss_name(enum unpack_loss_kind kind)
+{
+	static const char *const names[UNPACK_LOSS_KINDS] = {
+		[UNPACK_LOSS_XATTR] = "xattr",
+		[UNPACK_LOSS_DEVICE] = "device",
+		[UNPACK_LOSS_OWNER] = "owner",
+	};
+
+	return names[kind];
+}
+
 void apply_loss(struct apply *a, enum unpack_loss_kind kind, const char *path, const char *what,
 		int errnum)
 {

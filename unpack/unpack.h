@@ -53,6 +53,8 @@ enum unpack_loss_kind {
 	UNPACK_LOSS_OWNER,  /* chown refused; only with lenient_owner */
 };
 #define UNPACK_LOSS_KINDS 3
+/* The word for a kind: "xattr", "device", "owner". */
+const char *unpack_loss_name(enum unpack_loss_kind kind) __attribute__((returns_nonnull));
 
 struct unpack_opts {
 	struct unpack_limits limits;
@@ -157,5 +159,19 @@ typedef int unpack_data_fn(void *arg, const void *p, size_t n, struct k3_err *e)
 K3_MUST int unpack_decode(enum oci_media media, struct unpack_src src, const struct unpack_opts *o,
 			  const struct oci_digest *diff_id, unpack_data_fn *fn, void *arg,
 			  uint64_t *bytes, struct k3_err *e);
+
+/* ---- how large a layer will be -------------------------------------------------------------- */
+
+enum unpack_told {
+	UNPACK_UNTOLD, /* compressed, and it does not tell */
+	UNPACK_TOLD,   /* compressed, and it tells; hearsay until it is decompressed */
+	UNPACK_PLAIN,  /* not compressed */
+};
+/*
+ * What the ends of a blob of `bytes` bytes tell of the size of what is in it: the first n (32 do)
+ * and the last 4.  A gzip above 512 MiB, and what has several members or frames, does not.
+ */
+enum unpack_told unpack_told_size(const uint8_t *head, size_t n, const uint8_t tail[4],
+				  uint64_t bytes, uint64_t *size);
 
 #endif

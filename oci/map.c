@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pipeline/digestmap.h"
+
+#include "oci/oci.h"
 
 #include <stdlib.h>
 
@@ -8,8 +9,8 @@
 
 #define FIRST_CAP 64 /* a power of two */
 
-static struct digestmap_slot *find(struct digestmap_slot *slots, size_t cap,
-				   const struct oci_digest *key)
+static struct oci_map_slot *find(struct oci_map_slot *slots, size_t cap,
+				 const struct oci_digest *key)
 {
 	size_t i = (size_t)k3_load64le(key->hash) & (cap - 1);
 
@@ -18,15 +19,15 @@ static struct digestmap_slot *find(struct digestmap_slot *slots, size_t cap,
 	return &slots[i];
 }
 
-void *digestmap_get(const struct digestmap *m, const struct oci_digest *key)
+void *oci_map_get(const struct oci_map *m, const struct oci_digest *key)
 {
 	return m->cap ? find(m->slots, m->cap, key)->value : NULL;
 }
 
-static void grow(struct digestmap *m)
+static void grow(struct oci_map *m)
 {
 	size_t cap = m->cap ? 2 * m->cap : FIRST_CAP;
-	struct digestmap_slot *slots = k3_xcalloc(cap, sizeof(*slots));
+	struct oci_map_slot *slots = k3_xcalloc(cap, sizeof(*slots));
 
 	for (size_t i = 0; i < m->cap; i++)
 		if (m->slots[i].key)
@@ -36,16 +37,16 @@ static void grow(struct digestmap *m)
 	m->cap = cap;
 }
 
-void digestmap_put(struct digestmap *m, const struct oci_digest *key, void *value)
+void oci_map_put(struct oci_map *m, const struct oci_digest *key, void *value)
 {
 	if (2 * (m->used + 1) > m->cap)
 		grow(m);
-	*find(m->slots, m->cap, key) = (struct digestmap_slot){ key, value };
+	*find(m->slots, m->cap, key) = (struct oci_map_slot){ key, value };
 	m->used++;
 }
 
-void digestmap_release(struct digestmap *m)
+void oci_map_release(struct oci_map *m)
 {
 	free(m->slots);
-	*m = (struct digestmap){ 0 };
+	*m = (struct oci_map){ 0 };
 }
