@@ -263,6 +263,7 @@ static void image_id(const struct catalog_image *im, char out[OCI_DIGEST_TEXT_MA
 static void print_text(const struct removing *r, bool quiet)
 {
 	char id[OCI_DIGEST_TEXT_MAX], size[16];
+	bool content = false;
 
 	for (size_t k = 0; k < r->c->cat.n; k++) {
 		const struct leaving *l = &r->v[k];
@@ -283,7 +284,9 @@ static void print_text(const struct removing *r, bool quiet)
 		if (l->whole && n)
 			printf("Deleted: %s\n", id);
 	}
-	if (quiet || !r->nedits)
+	for (size_t k = 0; k < r->gone.n; k++)
+		content = content || (r->gone.v[k].gone && r->gone.v[k].kind != IMP_ITEM_IMAGE);
+	if (quiet || !content)
 		return;
 	cli_size(r->gone.bytes, size, sizeof(size));
 	fprintf(stderr, "%s freed\n", size);
@@ -342,6 +345,15 @@ static int print_json(const struct removing *r)
 	return cli_put_json(&w);
 }
 
+/* What messages call it: a name that was to go. */
+static const char *first_name(const struct leaving *l)
+{
+	for (size_t k = 0; k < l->im->nnames; k++)
+		if (l->drop[k] && catalog_is_tag(l->im->names[k]))
+			return l->im->names[k];
+	return catalog_name(l->im);
+}
+
 /* Says what was not done; the exit status. */
 static int report_failures(const struct removing *r)
 {
@@ -360,7 +372,7 @@ static int report_failures(const struct removing *r)
 		if (!l->asked)
 			continue;
 		if (l->failed) {
-			cli_image_error(catalog_name(l->im), &l->err);
+			cli_image_error(first_name(l), &l->err);
 			status = k3_exit_status(l->err.code);
 			failed++;
 		} else {
