@@ -108,9 +108,11 @@ static int remove_it(struct change *c, struct imp_removal *r, bool *live, struct
 		return -1;
 	*live = imp_is_live(c->imp);
 	rc = imp_remove(c->imp, NULL, 0, false, r, e);
-	if (imp_confirm(c->imp, r, rc ? &why : e))
-		rc = -1;
+	/* The staging directory goes with the handle. */
 	change_close_root(c, false);
+	if (change_open_root(c, false, cancel, rc ? &why : e) ||
+	    imp_confirm(c->imp, r, rc ? &why : e))
+		rc = -1;
 	return rc;
 }
 

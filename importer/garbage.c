@@ -563,8 +563,25 @@ static int search_staged(struct search *s, const char *dir, struct k3_err *e)
 	return 0;
 }
 
+/* Whether the directory is there for nothing; a run that may write has it for itself. */
+static int stage_is_bare(struct search *s, bool *bare, struct k3_err *e)
+{
+	IMP_AUTO_LIST DIR *d = NULL;
+	const char *name;
+
+	*bare = false;
+	if (s->v->i->write || imp_list_open(s->v->i, IMP_STAGE_DIR, &d, e))
+		return s->v->i->write ? 0 : -1;
+	for (*bare = d; *bare && (name = imp_list_next(d));)
+		*bare = !strcmp(name, "blobs") || !strcmp(name, "trees");
+	return 0;
+}
+
 static int search_staging(struct search *s, struct k3_err *e)
 {
+	size_t before = s->out->n;
+	bool bare;
+
 	for (size_t k = 0; k < IMP_STAGED_FILES; k++) {
 		const char *name = imp_staged_file(k);
 		K3_AUTO_FREE char *path = k3_xasprintf(IMP_STAGE_DIR "/%s", name);
@@ -574,10 +591,13 @@ static int search_staging(struct search *s, struct k3_err *e)
 			add_item(s, (struct imp_item){ .kind = IMP_ITEM_STAGING,
 						       .path = K3_STEAL(path) });
 	}
-	return search_staged(s, IMP_STAGE_DIR "/blobs", e) ||
-			       search_staged(s, IMP_STAGE_DIR "/trees", e)
-		       ? -1
-		       : 0;
+	if (search_staged(s, IMP_STAGE_DIR "/blobs", e) ||
+	    search_staged(s, IMP_STAGE_DIR "/trees", e) || stage_is_bare(s, &bare, e))
+		return -1;
+	if (bare && s->out->n == before)
+		add_item(s, (struct imp_item){ .kind = IMP_ITEM_STAGING,
+					       .path = k3_xstrdup(IMP_STAGE_DIR) });
+	return 0;
 }
 
 static int search_files(struct search *s, struct k3_err *e)

@@ -20,22 +20,32 @@
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static int check_edits(struct imp *i, const struct imp_edit *edits, size_t n, struct k3_err *e)
+/* Whether the record is as it was decided upon, and whether there is anything to change. */
+static int check_edit(struct imp_view *v, struct imp_edit *edit, struct k3_err *e)
+{
+	struct bolt_bucket *rec = NULL;
+	struct imp_record r = { 0 };
+
+	if (v->images && imp_sub(v->images, BOLT_STR(edit->name), &rec, e))
+		return -1;
+	if (rec && imp_read_record(rec, &r, e))
+		return k3_wrap(e, "image record %s", edit->name);
+	edit->changed = (edit->kind != IMP_EDIT_PIN || !r.pinned) &&
+			(edit->kind != IMP_EDIT_UNPIN || r.pinned);
+	return imp_edit_check(edit, rec, &r.target.digest, e);
+}
+
+static int check_edits(struct imp *i, struct imp_edit *edits, size_t n, struct k3_err *e)
 {
 	struct imp_view *v;
 	int rc = 0;
 
 	if (imp_view_open(i, &v, e))
 		return -1;
-	for (size_t k = 0; !rc && k < n; k++) {
-		struct oci_desc target = { 0 };
-		bool found;
-
-		rc = imp_view_image(v, edits[k].name, &target, &found, e) ||
-		     imp_edit_check(&edits[k], found, &target.digest, e);
-	}
+	for (size_t k = 0; !rc && k < n; k++)
+		rc = check_edit(v, &edits[k], e);
 	imp_view_close(v);
-	return rc ? -1 : 0;
+	return rc;
 }
 
 static int edit_one(struct imp_daemon *d, struct imp_edit *edit, struct k3_err *e)
@@ -44,19 +54,18 @@ static int edit_one(struct imp_daemon *d, struct imp_edit *edit, struct k3_err *
 
 	switch (edit->kind) {
 	case IMP_EDIT_SET:
+		edit->changed = false;
 		return imp_daemon_image(d, edit->name, &edit->target, edit->pin, &edit->changed, e);
 	case IMP_EDIT_PIN:
 	case IMP_EDIT_UNPIN:
-		if (imp_daemon_pin_image(d, edit->name, edit->kind == IMP_EDIT_PIN, &found, e))
+		if (edit->changed &&
+		    imp_daemon_pin_image(d, edit->name, edit->kind == IMP_EDIT_PIN, &found, e))
 			return -1;
-		break;
+		return found ? 0 : imp_edit_check(edit, false, NULL, e);
 	case IMP_EDIT_DROP:
-		if (imp_daemon_drop_image(d, edit->name, &found, e))
-			return -1;
-		break;
+		return imp_daemon_drop_image(d, edit->name, &found, e);
 	}
-	edit->changed = true;
-	return found || edit->kind == IMP_EDIT_DROP ? 0 : imp_edit_check(edit, false, NULL, e);
+	return 0;
 }
 
 /* ---- CRI ------------------------------------------------------------------------------------ */
