@@ -218,7 +218,8 @@ check "verify has nothing to say" "$K3SIMG" verify --root "$root"
 
 # ---- everything ------------------------------------------------------------
 
-check "rm of all" k rm -q --force $(names "$root")
+mapfile -t all < <(names "$root")
+check "rm of all" k rm -q --force "${all[@]}"
 check "rm in the other namespace" k rm -q --namespace other "$R/zstd:1"
 k prune -q >"$T/pruned" 2>&1
 check_eq "no blob and no tree is left" "$(files)" ""
@@ -230,7 +231,7 @@ check_eq "nothing that containerd calls an error" "$(ctd_complaints c 'get usage
 ctd_stop c
 check "bbolt's checker on both databases" bbolt_check "$META" "$NATIVE"
 # What this hangs on is not containerd.
-[ "$mode" = offline ] && my_turn 0 || finish
+{ [ "$mode" = offline ] && my_turn 0; } || finish
 
 # ---- cut off ---------------------------------------------------------------
 
