@@ -37,6 +37,11 @@ int cmd_du(const struct cli *c, const struct command *cmd, int argc, char **argv
 int cmd_plan(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_tag(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_pin(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_unpin(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_rm(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_prune(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **argv);

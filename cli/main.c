@@ -26,6 +26,11 @@ static const struct command commands[] = {
 	{ "verify", NULL, "[OPTIONS] [REF]... | --start REF [-- COMMAND...]",
 	  "Look for damage in images and the store around them", cmd_verify },
 	{ "repair", NULL, "[OPTIONS] REF...", "Make anew what is damaged of images", cmd_repair },
+	{ "tag", NULL, "[OPTIONS] SOURCE TARGET...", "Give an image more names", cmd_tag },
+	{ "pin", NULL, "[OPTIONS] REF...", "Keep images from the kubelet's image GC", cmd_pin },
+	{ "unpin", NULL, "[OPTIONS] REF...", "Leave images to the kubelet's image GC", cmd_unpin },
+	{ "rm", "rmi", "[OPTIONS] REF...", "Remove images, or names of them", cmd_rm },
+	{ "prune", NULL, "[OPTIONS]", "Remove what nothing refers to", cmd_prune },
 	{ "unpack", NULL, "[OPTIONS] SOURCE DIR", "Write the files of one image to a directory",
 	  cmd_unpack },
 	{ "bundle", NULL, "create|apply|inspect ...",
@@ -60,6 +65,7 @@ static void usage(FILE *out)
 		"  k3simg fetch nginx:alpine --to oci-archive:nginx.tar\n"
 		"                                           into a file, for another machine\n"
 		"  k3simg list                              what is there\n"
+		"  k3simg rm nginx:alpine                   remove it again\n"
 		"  k3simg verify --deep                     whether it is whole\n"
 		"  k3simg verify --start nginx:alpine       whether it starts\n"
 		"  k3simg doctor                            whether pods can start here\n"

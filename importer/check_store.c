@@ -17,46 +17,7 @@
 #include "importer/losses.h"
 #include "importer/native.h"
 #include "importer/root.h"
-
-#define BLOBS_DIR IMP_CONTENT_DIR "/blobs"
-
-/* ---- sets of words ------------------------------------------------------------------- */
-
-struct wordset {
-	char **v;
-	size_t n, cap;
-};
-
-static void wordset_release(struct wordset *w)
-{
-	for (size_t k = 0; k < w->n; k++)
-		free(w->v[k]);
-	free(w->v);
-	*w = (struct wordset){ 0 };
-}
-
-/* Takes the word. */
-static void wordset_add(struct wordset *w, char *word)
-{
-	w->v = k3_xgrow(w->v, w->n, &w->cap, sizeof(char *));
-	w->v[w->n++] = word;
-}
-
-static int word_cmp(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static void wordset_sort(struct wordset *w)
-{
-	if (w->n)
-		qsort(w->v, w->n, sizeof(char *), word_cmp);
-}
-
-static bool wordset_has(const struct wordset *w, const char *word)
-{
-	return w->n && bsearch(&word, w->v, w->n, sizeof(char *), word_cmp);
-}
+#include "importer/wordset.h"
 
 /* ---- the databases ------------------------------------------------------------------- */
 
@@ -293,62 +254,17 @@ static int check_backend(struct known *k, struct k3_err *e)
 
 /* ---- files --------------------------------------------------------------------------- */
 
-static void closedirp(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
-/* NULL and success when there is no such directory. */
-static int open_list(struct imp *i, const char *path, DIR **out, struct k3_err *e)
-{
-	int fd = openat(i->rootfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	*out = NULL;
-	if (fd < 0)
-		return errno == ENOENT ? 0 : k3_fail_sys(e, errno, "cannot open %s", path);
-	*out = fdopendir(fd);
-	if (*out)
-		return 0;
-	k3_fail_sys(e, errno, "cannot read %s", path);
-	k3_closep(&fd);
-	return -1;
-}
-
-/* The next name, NULL at the end. */
-static const char *next_name(DIR *d)
-{
-	const struct dirent *ent;
-
-	while (d && (ent = readdir(d)))
-		if (strcmp(ent->d_name, ".") != 0 && strcmp(ent->d_name, "..") != 0)
-			return ent->d_name;
-	return NULL;
-}
-
-/* A number as a directory of a snapshot is called. */
-static bool is_number(const char *name, uint64_t *n)
-{
-	char *end;
-
-	if (*name < '1' || *name > '9')
-		return false;
-	errno = 0;
-	*n = strtoull(name, &end, 10);
-	return !errno && !*end;
-}
-
 static int check_directories(struct known *k, struct k3_err *e)
 {
 	uint64_t last = k->c.v->backend ? bolt_sequence(k->c.v->backend) : 0, n;
-	__attribute__((cleanup(closedirp))) DIR *d = NULL;
+	IMP_AUTO_LIST DIR *d = NULL;
 	const char *name;
 
-	if (open_list(k->c.v->i, IMP_SNAPSHOTS_DIR, &d, e))
+	if (imp_list_open(k->c.v->i, IMP_SNAPSHOTS_DIR, &d, e))
 		return -1;
-	while ((name = next_name(d))) {
+	while ((name = imp_list_next(d))) {
 		K3_AUTO_FREE char *path = k3_xasprintf(IMP_SNAPSHOTS_DIR "/%s", name);
-		bool number = is_number(name, &n);
+		bool number = imp_is_number(name, &n);
 
 		if (number && wordset_has(&k->ids, name))
 			continue;
@@ -366,15 +282,15 @@ static int check_directories(struct known *k, struct k3_err *e)
 
 static int check_algorithm(struct known *k, const char *alg, struct k3_err *e)
 {
-	K3_AUTO_FREE char *dir = k3_xasprintf(BLOBS_DIR "/%s", alg);
-	__attribute__((cleanup(closedirp))) DIR *d = NULL;
+	K3_AUTO_FREE char *dir = k3_xasprintf(IMP_BLOBS_DIR "/%s", alg);
+	IMP_AUTO_LIST DIR *d = NULL;
 	struct oci_digest digest;
 	struct k3_err why;
 	const char *name;
 
-	if (open_list(k->c.v->i, dir, &d, e))
+	if (imp_list_open(k->c.v->i, dir, &d, e))
 		return -1;
-	while ((name = next_name(d))) {
+	while ((name = imp_list_next(d))) {
 		K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", dir, name);
 		K3_AUTO_FREE char *text = k3_xasprintf("%s:%s", alg, name);
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "importer/schema.h"
@@ -18,6 +19,8 @@
 #define CALL_MS 60000u
 /* Committing a snapshot looks at each of its files, under the lock of the database. */
 #define COMMIT_MS 600000u
+/* A collection removes whole trees, file by file. */
+#define COLLECT_MS 3600000u
 /* Somebody who writes the same blob is waited for. */
 #define BUSY_TRIES 50
 #define BUSY_MS 100
@@ -131,13 +134,16 @@ int imp_daemon_ping(struct imp_daemon *d, struct k3_err *e)
 
 #define LEASES SERVICE "leases.v1.Leases/"
 
-static int delete_lease(struct imp_daemon *d, const char *id, struct k3_err *e)
+/* wait: until what it has kept is collected. */
+static int delete_lease(struct imp_daemon *d, const char *id, bool wait, struct k3_err *e)
 {
 	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
 	enum grpc_code code;
 
 	grpc_put_str(&m, 1, id);
-	if (!tell(d, LEASES "Delete", &m, CALL_MS, &code, e) || code == GRPC_NOT_FOUND)
+	grpc_put_u64(&m, 2, wait);
+	if (!tell(d, LEASES "Delete", &m, wait ? COLLECT_MS : CALL_MS, &code, e) ||
+	    code == GRPC_NOT_FOUND)
 		return 0;
 	return -1;
 }
@@ -155,7 +161,7 @@ int imp_daemon_sweep(struct imp_daemon *d, struct k3_err *e)
 		K3_AUTO_FREE char *id = grpc_get_str(lease, 1);
 
 		if (!strncmp(id, IMP_LEASE_PREFIX, strlen(IMP_LEASE_PREFIX)) &&
-		    (!d->lease || strcmp(id, d->lease) != 0) && delete_lease(d, id, e))
+		    (!d->lease || strcmp(id, d->lease) != 0) && delete_lease(d, id, false, e))
 			return -1;
 	}
 	return 0;
@@ -231,18 +237,28 @@ int imp_daemon_hold_chain(struct imp_daemon *d, const struct oci_digest *chain, 
 	return hold(d, chain, "snapshots/" IMP_SNAPSHOTTER, e);
 }
 
-int imp_daemon_release(struct imp_daemon *d, struct k3_err *e)
+static int end_lease(struct imp_daemon *d, bool wait, struct k3_err *e)
 {
 	if (!d->lease)
 		return 0;
 	grpc_header(d->g, "containerd-lease", NULL);
-	if (delete_lease(d, d->lease, e)) {
+	if (delete_lease(d, d->lease, wait, e)) {
 		grpc_header(d->g, "containerd-lease", d->lease);
 		return -1;
 	}
 	free(d->lease);
 	d->lease = NULL;
 	return 0;
+}
+
+int imp_daemon_release(struct imp_daemon *d, struct k3_err *e)
+{
+	return end_lease(d, false, e);
+}
+
+int imp_daemon_collect(struct imp_daemon *d, struct k3_err *e)
+{
+	return end_lease(d, true, e);
 }
 
 /* ---- content ------------------------------------------------------------------------ */
@@ -548,6 +564,32 @@ int imp_daemon_has_chain(struct imp_daemon *d, const struct oci_digest *chain, b
 	return 0;
 }
 
+/* ---- nothing in particular ---------------------------------------------------------- */
+
+int imp_daemon_stir(struct imp_daemon *d, int fd, struct k3_err *e)
+{
+	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
+	const struct imp_labels none = { 0 };
+	size_t n = strlen(d->lease);
+	struct oci_desc desc = { .size = n };
+	enum grpc_code code;
+	bool existed;
+	uint64_t id;
+
+	/* Its name is new, and so is a blob made of it. */
+	oci_digest_of(K3_SHA256, d->lease, n, &desc.digest);
+	if (k3_pwrite_all(fd, d->lease, n, 0, "temporary file", e) ||
+	    imp_daemon_add_blob(d, &desc, &none, fd, &existed, e))
+		return -1;
+	put_digest(&m, 1, &desc.digest);
+	if (tell(d, CONTENT "Delete", &m, CALL_MS, &code, e) && code != GRPC_NOT_FOUND)
+		return -1;
+	return imp_daemon_prepare(d, &desc.digest, &id, &existed, e) ||
+			       imp_daemon_unprepare(d, &desc.digest, e)
+		       ? -1
+		       : 0;
+}
+
 /* ---- images ------------------------------------------------------------------------- */
 
 #define IMAGES SERVICE "images.v1.Images/"
@@ -659,4 +701,33 @@ int imp_daemon_image(struct imp_daemon *d, const char *name, const struct oci_de
 	for (int k = 0; rc && again && k < IMAGE_TRIES; k++)
 		rc = set_image(d, name, target, pin, changed, &again, e);
 	return rc ? k3_wrap(e, "image record %s", name) : 0;
+}
+
+int imp_daemon_pin_image(struct imp_daemon *d, const char *name, bool pin, bool *found,
+			 struct k3_err *e)
+{
+	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
+	size_t at = grpc_open(&m, 1);
+	enum grpc_code code;
+
+	grpc_put_str(&m, 1, name);
+	/* A label that the mask names and the image has not is removed. */
+	if (pin)
+		grpc_put_pair(&m, 2, IMP_LABEL_PINNED, "pinned");
+	grpc_close(&m, at);
+	at = grpc_open(&m, 2);
+	grpc_put_str(&m, 1, "labels." IMP_LABEL_PINNED);
+	grpc_close(&m, at);
+	*found = !tell(d, IMAGES "Update", &m, CALL_MS, &code, e);
+	return *found || code == GRPC_NOT_FOUND ? 0 : k3_wrap(e, "image record %s", name);
+}
+
+int imp_daemon_drop_image(struct imp_daemon *d, const char *name, bool *found, struct k3_err *e)
+{
+	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
+	enum grpc_code code;
+
+	grpc_put_str(&m, 1, name);
+	*found = !tell(d, IMAGES "Delete", &m, CALL_MS, &code, e);
+	return *found || code == GRPC_NOT_FOUND ? 0 : k3_wrap(e, "image record %s", name);
 }

@@ -48,6 +48,13 @@ K3_MUST int imp_daemon_hold_chain(struct imp_daemon *d, const struct oci_digest 
 K3_MUST int imp_daemon_sweep(struct imp_daemon *d, struct k3_err *e);
 /* Ends the lease: what nothing else refers to is collected.  Without one it does nothing. */
 K3_MUST int imp_daemon_release(struct imp_daemon *d, struct k3_err *e);
+/* The same, and waits until it is collected, which takes as long as there is to remove. */
+K3_MUST int imp_daemon_collect(struct imp_daemon *d, struct k3_err *e);
+/*
+ * containerd looks for files without a record only when a record of their kind has been removed:
+ * makes one of each and removes it.  fd: an empty file that may be written to.
+ */
+K3_MUST int imp_daemon_stir(struct imp_daemon *d, int fd, struct k3_err *e);
 
 /* ---- content ------------------------------------------------------------------------ */
 
@@ -90,5 +97,12 @@ K3_MUST int imp_daemon_has_chain(struct imp_daemon *d, const struct oci_digest *
 /* An image record with target and labels, made or brought up to date. */
 K3_MUST int imp_daemon_image(struct imp_daemon *d, const char *name, const struct oci_desc *target,
 			     bool pin, bool *changed, struct k3_err *e);
+
+/* Sets or removes the pin of a record.  *found = false: there is no such record. */
+K3_MUST int imp_daemon_pin_image(struct imp_daemon *d, const char *name, bool pin, bool *found,
+				 struct k3_err *e);
+/* Removes a record; *found = false: somebody else did. */
+K3_MUST int imp_daemon_drop_image(struct imp_daemon *d, const char *name, bool *found,
+				  struct k3_err *e);
 
 #endif

@@ -12,6 +12,7 @@
 #define IMP_NATIVE_DIR "io.containerd.snapshotter.v1." IMP_SNAPSHOTTER
 #define IMP_SNAPSHOTS_DIR IMP_NATIVE_DIR "/snapshots"
 #define IMP_CONTENT_DIR "io.containerd.content.v1.content"
+#define IMP_BLOBS_DIR IMP_CONTENT_DIR "/blobs"
 #define IMP_STAGE_DIR ".k3simg"
 
 /* Where imp_commit() may be stopped by a test; the step named has just been made. */

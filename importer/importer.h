@@ -158,6 +158,8 @@ K3_MUST int imp_view_open(struct imp *i, struct imp_view **out,
 void imp_view_close(struct imp_view *v);
 /* Whether containerd has changed its databases since: what was seen may be out of date. */
 bool imp_view_is_stale(const struct imp_view *v);
+/* Whether these are copies, since containerd has the databases. */
+bool imp_view_is_copy(const struct imp_view *v);
 
 /*
  * What the run is going to build on: containerd, if it runs, keeps it until imp_close, whatever
@@ -543,5 +545,108 @@ void imp_add_image(struct imp *i, struct imp_image *im);
  * images must then be known to CRI, unpacked and pinned, else K3_STORE.
  */
 K3_MUST int imp_commit(struct imp *i, struct k3_err *e);
+
+/* ---- changing and taking away ------------------------------------------------------------------
+ */
+
+/* One change of an image record of our namespace. */
+enum imp_edit_kind {
+	IMP_EDIT_SET,   /* the record leads to `target`, made when missing; CRI sees it */
+	IMP_EDIT_PIN,   /* it gets CRI's pin */
+	IMP_EDIT_UNPIN, /* it loses it */
+	IMP_EDIT_DROP,  /* it goes; only in imp_remove */
+};
+
+struct imp_edit {
+	enum imp_edit_kind kind;
+	const char *name;
+	/*
+	 * What was seen and decided upon: the record and its target.  When it is another one by
+	 * now nothing is changed, K3_BUSY.
+	 */
+	bool had;
+	struct oci_digest had_target;
+	struct oci_desc target; /* of IMP_EDIT_SET */
+	bool pin;               /* of IMP_EDIT_SET: pinned, too; a pin that is there stays */
+	const char *like;       /* of IMP_EDIT_SET: a name that this image has already, or NULL */
+	bool changed;           /* out: it was not so already */
+};
+
+/*
+ * Makes the changes, offline in one transaction.  Live one after the other, and in namespace
+ * k8s.io CRI has then taken notice of them, if it does so within seconds.
+ * K3_BUSY: see struct imp_edit, or containerd was started or stopped meanwhile.
+ */
+K3_MUST int imp_edit(struct imp *i, struct imp_edit *edits, size_t n, struct k3_err *e);
+
+/* A container that uses an image. */
+struct imp_user {
+	char *ns, *id;
+};
+/*
+ * Looks in all namespaces for a container that was made from the image with this target, or, where
+ * the name that it was made from is gone, whose snapshot stands on `chain` (NULL: none).
+ */
+K3_MUST int imp_view_user(struct imp_view *v, const struct oci_digest *target,
+			  const struct oci_digest *chain, struct imp_user *out, bool *used,
+			  struct k3_err *e);
+void imp_user_release(struct imp_user *u);
+
+enum imp_item_kind {
+	IMP_ITEM_IMAGE,
+	IMP_ITEM_BLOB,
+	IMP_ITEM_SNAPSHOT,
+	IMP_ITEM_INGEST, /* a write of a blob that was never ended */
+	IMP_ITEM_LEASE,
+	IMP_ITEM_OTHER,   /* a file in the way of containerd's collector */
+	IMP_ITEM_STAGING, /* left by a k3simg that was cut off */
+};
+const char *imp_item_name(enum imp_item_kind kind); /* "image", "blob", … for JSON */
+
+/* Something that is taken away: a record, or a file or directory with all that is in it. */
+struct imp_item {
+	enum imp_item_kind kind;
+	bool record;
+	char *path; /* below the root; of a record "<file>/<buckets…>"; escape before it is shown */
+	char *ns;   /* of a record of meta.db, else NULL */
+	char *key;      /* of a record; of a blob its digest; else NULL */
+	uint64_t id;    /* of a snapshot of metadata.db and of its directory, else 0 */
+	uint64_t bytes; /* on disk, that become free with all others of the list; imp_measure */
+	bool gone;      /* imp_confirm */
+	bool now;       /* found by the last imp_plan_removal */
+};
+
+struct imp_removal {
+	struct imp_item *v;
+	size_t n, cap;
+	uint64_t bytes; /* of what is gone, imp_confirm */
+};
+void imp_removal_release(struct imp_removal *r);
+
+/*
+ * What goes when these records go (IMP_EDIT_DROP) or lead elsewhere (IMP_EDIT_SET, to what has
+ * other names): they, and what is in use by nothing else in any namespace.  What nothing refers to
+ * already stays.
+ * With edits = NULL: all that nothing refers to, in all namespaces, by containerd's own rules;
+ * files that no record has; what a k3simg has left that was cut off, unless one is at work.
+ * Adds to *r what it does not have.  Nothing is changed.  What is found is a record that
+ * containerd may be about to use only if it would be collected, too: docs/importer.md.
+ */
+K3_MUST int imp_plan_removal(struct imp_view *v, const struct imp_edit *edits, size_t n,
+			     struct imp_removal *r, struct k3_err *e);
+/* Fills in the bytes of items that were not measured; what cannot be read has none. */
+void imp_measure(struct imp *i, struct imp_removal *r, struct k3_cancel *cancel);
+/*
+ * Makes the changes and takes away what imp_plan_removal finds then, adding it to *r.
+ * keep_content: only the records of images.  Whatever ends the process in between, containerd
+ * finds whole images and, at worst, things that nothing refers to; the rest is done by the next
+ * run. Live containerd does it, and what its collector leaves lying is removed afterwards;
+ * keep_content is K3_USAGE then, since it would be in vain. A file that cannot be removed does not
+ * keep the others from it; the first failure is returned.
+ */
+K3_MUST int imp_remove(struct imp *i, struct imp_edit *edits, size_t n, bool keep_content,
+		       struct imp_removal *r, struct k3_err *e);
+/* Which items are gone, and what that has freed. */
+K3_MUST int imp_confirm(struct imp *i, struct imp_removal *r, struct k3_err *e);
 
 #endif

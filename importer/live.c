@@ -30,10 +30,6 @@
 #define CONNECT_POLL_MS 100u
 /* containerd answers before its CRI plugin has looked at all images. */
 #define CRI_READY_MS 30000u
-/* CRI learns of new images by events, one after the other. */
-#define CRI_KNOWS_MS 10000u
-#define CRI_POLL_MS 10u
-#define CRI_POLL_MAX_MS 200u
 
 /* ---- connecting --------------------------------------------------------------------- */
 
@@ -109,8 +105,7 @@ static int has_our_lease(struct imp *i, bool *yes, struct k3_err *e)
 	return rc ? -1 : 0;
 }
 
-/* Makes the lease, once. */
-static int begin(struct imp *i, struct k3_err *e)
+int imp_live_begin(struct imp *i, struct k3_err *e)
 {
 	struct k3_err ignored;
 	bool ours;
@@ -134,7 +129,7 @@ static int begin(struct imp *i, struct k3_err *e)
 static int hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 		const struct oci_digest *chains, size_t nchains, struct k3_err *e)
 {
-	if (begin(i, e))
+	if (imp_live_begin(i, e))
 		return -1;
 	for (size_t k = 0; k < nblobs; k++)
 		if (imp_daemon_hold_blob(i->daemon, &blobs[k], e))
@@ -145,8 +140,7 @@ static int hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 	return 0;
 }
 
-/* Says through whom it went wrong. */
-static int through(struct imp *i, struct k3_err *e)
+int imp_live_through(struct imp *i, struct k3_err *e)
 {
 	as_store(e);
 	return k3_wrap(e, "%s: through containerd %s at %s", i->root, imp_daemon_version(i->daemon),
@@ -169,7 +163,7 @@ int imp_hold(struct imp *i, const struct oci_digest *blobs, size_t nblobs,
 	/* Where it has stopped nobody removes anything, and the commit finds out. */
 	if (i->mode == IMP_AUTO && e->code == K3_BUSY && has_stopped(i, &why))
 		return 0;
-	return through(i, e);
+	return imp_live_through(i, e);
 }
 
 /* ---- what is to be done ------------------------------------------------------------- */
@@ -428,9 +422,9 @@ static int publish_trees(struct live *l, struct k3_err *e)
 
 /* ---- CRI ---------------------------------------------------------------------------- */
 
-/* containerd says so since 1.6.22, 1.7.3 and 2.0. */
-static bool tells_pinned(const char *version)
+bool imp_live_tells_pinned(struct imp *i)
 {
+	const char *version = imp_daemon_version(i->daemon);
 	unsigned major = 0, minor = 0, patch = 0;
 
 	if (*version == 'v')
@@ -453,15 +447,15 @@ static const char *objection(const struct live *l, const struct imp_image *im,
 		return "CRI does not know it";
 	if (strcmp(seen->id, id) != 0)
 		return "CRI has another image under this name";
-	if (l->i->pin && !seen->pinned && tells_pinned(imp_daemon_version(l->d)))
+	if (l->i->pin && !seen->pinned && imp_live_tells_pinned(l->i))
 		return "CRI does not call it pinned";
 	return NULL;
 }
 
 static int wait_for_cri(struct live *l, struct imp_image *im, const char *name, struct k3_err *e)
 {
-	uint64_t end = k3_now_ms() + CRI_KNOWS_MS;
-	unsigned pause = CRI_POLL_MS;
+	uint64_t end = k3_now_ms() + IMP_CRI_KNOWS_MS;
+	unsigned pause = IMP_CRI_POLL_MS;
 
 	for (;;) {
 		__attribute__((cleanup(cri_image_release))) struct cri_image seen = { 0 };
@@ -480,7 +474,7 @@ static int wait_for_cri(struct live *l, struct imp_image *im, const char *name, 
 		}
 		if (k3_cancel_sleep(l->i->cancel, pause, e))
 			return -1;
-		pause = pause * 2 < CRI_POLL_MAX_MS ? pause * 2 : CRI_POLL_MAX_MS;
+		pause = pause * 2 < IMP_CRI_POLL_MAX_MS ? pause * 2 : IMP_CRI_POLL_MAX_MS;
 	}
 	return 0;
 }
@@ -508,22 +502,33 @@ static bool runs_here(const struct imp_image *im)
 	return !strcmp(im->img->platform.os, host.os) && !strcmp(im->img->platform.arch, host.arch);
 }
 
-static int check_cri(struct live *l, struct k3_err *e)
+int imp_live_has_cri(struct imp *i, bool *has, struct k3_err *e)
 {
-	struct grpc *g = imp_daemon_channel(l->d);
+	struct grpc *g = imp_daemon_channel(i->daemon);
 	__attribute__((cleanup(cri_version_release))) struct cri_version version = { 0 };
 	struct k3_err why = { 0 };
 
-	if (strcmp(l->i->ns, CRI_NAMESPACE) != 0)
+	*has = false;
+	if (strcmp(i->ns, CRI_NAMESPACE) != 0)
 		return 0;
 	if (cri_version(g, &version, &why)) {
 		/* A containerd without Kubernetes. */
 		if (why.code == K3_UNSUPPORTED)
 			return 0;
-		if (cri_wait_ready(g, CRI_READY_MS, l->i->cancel, e))
+		if (cri_wait_ready(g, CRI_READY_MS, i->cancel, e))
 			return -1;
 	}
-	for (size_t k = 0; k < l->plan.nnames; k++) {
+	*has = true;
+	return 0;
+}
+
+static int check_cri(struct live *l, struct k3_err *e)
+{
+	bool has;
+
+	if (imp_live_has_cri(l->i, &has, e))
+		return -1;
+	for (size_t k = 0; has && k < l->plan.nnames; k++) {
 		const struct imp_name *n = &l->plan.names[k];
 
 		if (!runs_here(n->image))
@@ -541,7 +546,7 @@ static int publish(struct live *l, struct k3_err *e)
 {
 	struct imp *i = l->i;
 
-	if (begin(i, e))
+	if (imp_live_begin(i, e))
 		return -1;
 	for (size_t k = 0; k < i->nimages; k++)
 		if (record_blobs(l, k, e))
@@ -603,6 +608,6 @@ int imp_live_commit(struct imp *i, bool *gone, struct k3_err *e)
 	live_release(&l);
 	if (!rc)
 		return 0;
-	through(i, e);
+	imp_live_through(i, e);
 	return e->code == K3_BUSY ? k3_hint(e, "run again: it goes on from here") : -1;
 }

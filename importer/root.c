@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "importer/root.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -87,6 +86,50 @@ int imp_sync_dir(struct imp *i, const char *path, struct k3_err *e)
 	if (k3_open_dir(i->rootfd, path, &fd, e) || k3_fsync(fd, path, e))
 		return k3_wrap(e, "%s", i->root);
 	return 0;
+}
+
+/* ---- lists of names ------------------------------------------------------------------ */
+
+void imp_list_close(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+int imp_list_open(struct imp *i, const char *path, DIR **out, struct k3_err *e)
+{
+	int fd = openat(i->rootfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	*out = NULL;
+	if (fd < 0)
+		return errno == ENOENT ? 0 : k3_fail_sys(e, errno, "cannot open %s", path);
+	*out = fdopendir(fd);
+	if (*out)
+		return 0;
+	k3_fail_sys(e, errno, "cannot read %s", path);
+	k3_closep(&fd);
+	return -1;
+}
+
+const char *imp_list_next(DIR *d)
+{
+	const struct dirent *ent;
+
+	while (d && (ent = readdir(d)))
+		if (strcmp(ent->d_name, ".") != 0 && strcmp(ent->d_name, "..") != 0)
+			return ent->d_name;
+	return NULL;
+}
+
+bool imp_is_number(const char *name, uint64_t *n)
+{
+	char *end;
+
+	if (*name < '1' || *name > '9')
+		return false;
+	errno = 0;
+	*n = strtoull(name, &end, 10);
+	return !errno && !*end;
 }
 
 /* ---- what kind of directory it is --------------------------------------------------------- */

@@ -75,14 +75,17 @@ static int open_one(struct imp *i, const char *dir, const char *name, unsigned f
 static int open_both(struct imp *i, enum imp_dbs_mode mode, struct imp_dbs *out, struct k3_err *e)
 {
 	unsigned read = i->mode == IMP_OFFLINE ? BOLT_READ : BOLT_READ | BOLT_COPY;
-	unsigned meta = mode == IMP_DBS_READ ? read : BOLT_WRITE | BOLT_CREATE;
-	unsigned native = mode == IMP_DBS_READ    ? read
-			  : mode == IMP_DBS_WRITE ? BOLT_WRITE
-						  : BOLT_WRITE | BOLT_CREATE;
+	unsigned make = BOLT_WRITE | BOLT_CREATE;
+	const struct {
+		unsigned meta, native;
+	} flags[] = { [IMP_DBS_READ] = { read, read },
+		      [IMP_DBS_WRITE] = { make, BOLT_WRITE },
+		      [IMP_DBS_WRITE_NATIVE] = { make, make },
+		      [IMP_DBS_EDIT] = { BOLT_WRITE, BOLT_WRITE } };
 
 	*out = (struct imp_dbs){ NULL, NULL };
-	if (!open_one(i, IMP_META_DIR, "meta.db", meta, 0644, &out->meta, e) &&
-	    !open_one(i, IMP_NATIVE_DIR, "metadata.db", native, 0600, &out->native, e))
+	if (!open_one(i, IMP_META_DIR, "meta.db", flags[mode].meta, 0644, &out->meta, e) &&
+	    !open_one(i, IMP_NATIVE_DIR, "metadata.db", flags[mode].native, 0600, &out->native, e))
 		return 0;
 	imp_dbs_close(out);
 	return -1;

@@ -33,6 +33,7 @@ enum imp_dbs_mode {
 	IMP_DBS_READ,
 	IMP_DBS_WRITE,        /* exclusive locks, meta.db is made when missing */
 	IMP_DBS_WRITE_NATIVE, /* metadata.db too */
+	IMP_DBS_EDIT,         /* exclusive locks on what there is, nothing is made */
 };
 
 /*

@@ -25,7 +25,8 @@ struct entry {
 	const char *key; /* in metadata.db: "<ns>/<n>/<chain ID>" */
 	char *now;       /* what meta.db names in its place, or NULL */
 	bool keep;
-	bool shared; /* the record goes, but not the directory: another record has it */
+	bool held, dropped; /* others stand on its record; it is gone */
+	bool shared;        /* the record goes, but not the directory: another record has it */
 };
 
 struct entries {
@@ -50,10 +51,24 @@ static void entries_add(struct entries *es, uint64_t id, const char *key)
 
 /* ---- journal ------------------------------------------------------------------------------ */
 
+static int place_journal(struct imp *i, const struct k3_buf *text, struct k3_err *e)
+{
+	K3_AUTO_FD int fd = openat(i->stagefd, JOURNAL_NEW,
+				   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return k3_fail_sys(e, errno, "cannot make the journal");
+	if (k3_write_all(fd, text->p, text->len, "journal", e) || k3_fsync(fd, "journal", e) ||
+	    k3_close(&fd, "journal", e))
+		return -1;
+	if (renameat(i->stagefd, JOURNAL_NEW, i->stagefd, JOURNAL))
+		return k3_fail_sys(e, errno, "cannot place the journal");
+	return k3_fsync(i->stagefd, "staging directory", e);
+}
+
 int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n, struct k3_err *e)
 {
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(JOURNAL_MAX);
-	K3_AUTO_FD int fd = -1;
 
 	for (size_t k = 0; k < n; k++) {
 		const struct imp_tree *t = trees[k];
@@ -63,15 +78,27 @@ int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n, st
 		     k3_buf_addf(&text, e, "%" PRIu64 " %s\n", t->old_id, t->old_name)))
 			return k3_wrap(e, "journal");
 	}
-	fd = openat(i->stagefd, JOURNAL_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return k3_fail_sys(e, errno, "cannot make the journal");
-	if (k3_write_all(fd, text.p, text.len, "journal", e) || k3_fsync(fd, "journal", e) ||
-	    k3_close(&fd, "journal", e))
-		return -1;
-	if (renameat(i->stagefd, JOURNAL_NEW, i->stagefd, JOURNAL))
-		return k3_fail_sys(e, errno, "cannot place the journal");
-	return k3_fsync(i->stagefd, "staging directory", e);
+	return place_journal(i, &text, e);
+}
+
+int imp_journal_doomed(struct imp *i, const struct imp_doomed *v, size_t n, struct k3_err *e)
+{
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(JOURNAL_MAX);
+
+	/* A key of several lines is none of containerd's; the next prune finds what it names. */
+	for (size_t k = 0; k < n; k++)
+		if (!strchr(v[k].key, '\n') &&
+		    k3_buf_addf(&text, e, "%" PRIu64 " %s\n", v[k].id, v[k].key))
+			return k3_wrap(e, "journal");
+	return place_journal(i, &text, e);
+}
+
+const char *imp_staged_file(size_t k)
+{
+	static const char *const names[IMP_STAGED_FILES] = { JOURNAL, JOURNAL_NEW, "meta.db",
+							     "metadata.db" };
+
+	return names[k];
 }
 
 int imp_journal_remove(struct imp *i, struct k3_err *e)
@@ -179,25 +206,51 @@ static int find_shared(struct bolt_txn *t, struct entries *es, struct k3_err *e)
 
 /* ---- taking back ---------------------------------------------------------------------------- */
 
+/* One that others stand on waits for them to go; *more: some went, and some wait. */
+static int drop_pass(struct bolt_txn *t, struct entries *es, bool *more, struct k3_err *e)
+{
+	bool some = false, waiting = false;
+
+	/* Children come behind their parents, but where a parent was replaced. */
+	for (size_t k = es->n; k-- > 0;) {
+		struct entry *en = &es->v[k];
+
+		if (en->keep || en->dropped)
+			continue;
+		if ((en->now && imp_native_relink(t, en->key, en->now, e)) ||
+		    imp_native_drop(t, en->id, en->key, &en->held, e))
+			return -1;
+		en->dropped = !en->held;
+		some |= en->dropped;
+		waiting |= en->held;
+	}
+	*more = some && waiting;
+	return 0;
+}
+
+static int drop_all(struct bolt_txn *t, struct entries *es, struct k3_err *e)
+{
+	bool more = true;
+
+	if (find_shared(t, es, e))
+		return -1;
+	while (more)
+		if (drop_pass(t, es, &more, e))
+			return -1;
+	for (size_t k = 0; k < es->n; k++)
+		es->v[k].keep |= es->v[k].held;
+	return 0;
+}
+
 static int drop_records(struct bolt_db *native, struct entries *es, struct k3_err *e)
 {
 	struct bolt_txn *t;
 
 	if (bolt_begin(native, true, &t, e))
 		return -1;
-	if (find_shared(t, es, e)) {
+	if (drop_all(t, es, e)) {
 		bolt_abort(t);
 		return -1;
-	}
-	/* Children come behind their parents. */
-	for (size_t k = es->n; k-- > 0;) {
-		struct entry *en = &es->v[k];
-
-		if (!en->keep && ((en->now && imp_native_relink(t, en->key, en->now, e)) ||
-				  imp_native_drop(t, en->id, en->key, &en->keep, e))) {
-			bolt_abort(t);
-			return -1;
-		}
 	}
 	return bolt_commit(t, e);
 }
@@ -277,6 +330,22 @@ int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *t
 			old->now = k3_xstrdup(trees[k]->name);
 	}
 	return take_back(i, d, &es, e);
+}
+
+int imp_take_away(struct imp *i, const struct imp_dbs *d, struct imp_doomed *v, size_t n,
+		  struct k3_err *e)
+{
+	AUTO_ENTRIES struct entries es = { 0 };
+
+	for (size_t k = 0; k < n; k++)
+		entries_add(&es, v[k].id, v[k].key);
+	if (!n)
+		return 0;
+	if (take_back(i, d, &es, e))
+		return -1;
+	for (size_t k = 0; k < n; k++)
+		v[k].kept = es.v[k].keep || es.v[k].shared;
+	return 0;
 }
 
 void imp_undo(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees, size_t n)

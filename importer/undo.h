@@ -15,6 +15,9 @@
  */
 K3_MUST int imp_journal_write(struct imp *i, struct imp_tree *const *trees, size_t n,
 			      struct k3_err *e);
+/* Files that only a run that was cut off leaves in the staging directory: their names. */
+#define IMP_STAGED_FILES 4u
+const char *imp_staged_file(size_t k);
 K3_MUST int imp_journal_remove(struct imp *i, struct k3_err *e);
 /*
  * Removes the snapshots of a leftover journal that meta.db does not know: their records, and
@@ -28,6 +31,22 @@ K3_MUST int imp_recover(struct imp *i, struct k3_err *e);
  */
 K3_MUST int imp_retire(struct imp *i, const struct imp_dbs *d, struct imp_tree *const *trees,
 		       size_t n, struct k3_err *e);
+
+/* A snapshot that is to be removed. */
+struct imp_doomed {
+	uint64_t id;
+	const char *key; /* in metadata.db */
+	bool kept;       /* out: others stand on it */
+};
+/* The same journal of snapshots that meta.db is about to forget, children behind their parents. */
+K3_MUST int imp_journal_doomed(struct imp *i, const struct imp_doomed *v, size_t n,
+			       struct k3_err *e);
+/*
+ * Removes their records from metadata.db and moves their directories to the staging directory.
+ * meta.db does not name them any more.
+ */
+K3_MUST int imp_take_away(struct imp *i, const struct imp_dbs *d, struct imp_doomed *v, size_t n,
+			  struct k3_err *e);
 
 /* Moves placed blobs without a record and published trees back to staging.  Best effort,
  * under the locks of d; native records are removed first. */

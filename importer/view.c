@@ -86,6 +86,11 @@ bool imp_view_is_stale(const struct imp_view *v)
 	return (d->meta && bolt_is_stale(d->meta)) || (d->native && bolt_is_stale(d->native));
 }
 
+bool imp_view_is_copy(const struct imp_view *v)
+{
+	return v->own.meta && bolt_is_copy(v->own.meta);
+}
+
 /* ---- images ------------------------------------------------------------------------- */
 
 /* A text field as a C string, cut to the room there is; "" when absent. */

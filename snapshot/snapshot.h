@@ -119,6 +119,19 @@ typedef int snap_differ_fn(void *arg, const char *path, const char *what, struct
 K3_MUST int snap_compare(struct snap_compare *c, int want, int have, struct k3_cancel *cancel,
 			 snap_differ_fn *fn, void *arg, struct k3_err *e);
 
+/*
+ * What a set of trees takes alone, that is, what becomes free when all of them are removed: an
+ * inode that another tree has too does not count.  Belongs to one thread.
+ */
+struct snap_total;
+
+struct snap_total *snap_total_new(void) __attribute__((returns_nonnull));
+void snap_total_free(struct snap_total *t); /* NULL is a no-op */
+/* Adds the tree at fd, which is not one of those inside already.  On failure part of it counts. */
+K3_MUST int snap_total_add(struct snap_total *t, int fd, struct k3_cancel *cancel,
+			   struct k3_err *e);
+struct snap_usage snap_total_get(const struct snap_total *t);
+
 /* NULL is a no-op.  An unpublished tree is removed (errors ignored: sweep gets it later). */
 void snap_free(struct snap_tree *t);
 

@@ -2,8 +2,10 @@
 /* What a tree adds to the disk. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/mem.h"
 #include "snapshot/tree.h"
 #include "snapshot/walk.h"
 
@@ -64,14 +66,15 @@ static int usage_subdir(void *arg, const struct walk_dir *d, const char *name,
 	return 0;
 }
 
+static const struct walk_ops count_ops = { .file = usage_file, .subdir = usage_subdir };
+
 int usage_count(int fd, const struct inomap *known, unsigned threads, struct snap_usage *out,
 		struct k3_err *e)
 {
-	static const struct walk_ops ops = { .file = usage_file, .subdir = usage_subdir };
 	struct usage u = { .known = known };
 	struct counter w[WALK_THREADS_MAX];
 	void *args[WALK_THREADS_MAX];
-	struct walk_job job = { fd, -1, threads, NULL, &ops, args, false };
+	struct walk_job job = { fd, -1, threads, NULL, &count_ops, args, false };
 	struct snap_usage sum = { 0 };
 	struct stat st;
 
@@ -98,4 +101,48 @@ int usage_count(int fd, const struct inomap *known, unsigned threads, struct sna
 	}
 	*out = sum;
 	return 0;
+}
+
+/* ---- several trees -------------------------------------------------------------------------- */
+
+struct snap_total {
+	struct usage u;
+	struct inomap none;
+	struct counter w;
+};
+
+struct snap_total *snap_total_new(void)
+{
+	struct snap_total *t = k3_xcalloc(1, sizeof(*t));
+
+	t->u.known = &t->none;
+	t->u.lock = k3_monitor_new();
+	t->w.u = &t->u;
+	return t;
+}
+
+void snap_total_free(struct snap_total *t)
+{
+	if (!t)
+		return;
+	k3_monitor_free(t->u.lock);
+	inomap_release(&t->u.seen);
+	free(t);
+}
+
+int snap_total_add(struct snap_total *t, int fd, struct k3_cancel *cancel, struct k3_err *e)
+{
+	void *args[] = { &t->w };
+	struct walk_job job = { fd, -1, 1, cancel, &count_ops, args, false };
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return k3_fail_sys(e, errno, "cannot look at the tree");
+	count(&t->w, &st);
+	return walk_trees(&job, e) ? k3_wrap(e, "counting the tree") : 0;
+}
+
+struct snap_usage snap_total_get(const struct snap_total *t)
+{
+	return t->w.sum;
 }

@@ -1020,4 +1020,256 @@ TEST(sealed_trees_hold_no_descriptors)
 	CHECK(!setrlimit(RLIMIT_NOFILE, &old));
 }
 
+/* ---- taking away ------------------------------------------------------------------------------
+ */
+
+static struct imp *open_to_write(const char *root, const char *ns)
+{
+	struct imp_opts o = { .root = root, .ns = ns, .write = true };
+	struct imp *i = NULL;
+	struct k3_err err;
+
+	OK(imp_open(&o, &i, &err));
+	return i;
+}
+
+/* The three names that a run gives an image go.  Returns how many things went, in *bytes how much.
+ */
+static size_t remove_image(const char *root, const char *ns, struct fake *f, bool keep)
+{
+	K3_AUTO_FREE char *tag = oci_ref_name(&f->ref);
+	K3_AUTO_FREE char *by_digest = oci_ref_with_digest(&f->ref, &f->docs[0].desc.digest);
+	char id[OCI_DIGEST_TEXT_MAX];
+	const char *names[] = { tag, by_digest, id };
+	struct imp *i = open_to_write(root, ns);
+	struct imp_removal r = { 0 };
+	struct imp_edit edits[3];
+	struct k3_err err;
+	size_t gone = 0;
+
+	oci_digest_format(&f->img.config.digest, id);
+	for (size_t k = 0; k < 3; k++)
+		edits[k] = (struct imp_edit){ .kind = IMP_EDIT_DROP,
+					      .name = names[k],
+					      .had = true,
+					      .had_target = f->docs[0].desc.digest };
+	OK(imp_remove(i, edits, 3, keep, &r, &err));
+	OK(imp_confirm(i, &r, &err));
+	for (size_t k = 0; k < r.n; k++)
+		gone += r.v[k].gone;
+	imp_removal_release(&r);
+	imp_close(i, true);
+	check_store(root);
+	return gone;
+}
+
+static size_t prune(const char *root)
+{
+	struct imp *i = open_to_write(root, "k8s.io");
+	struct imp_removal r = { 0 };
+	struct k3_err err;
+	size_t gone = 0;
+
+	OK(imp_remove(i, NULL, 0, false, &r, &err));
+	OK(imp_confirm(i, &r, &err));
+	for (size_t k = 0; k < r.n; k++)
+		gone += r.v[k].gone;
+	imp_removal_release(&r);
+	imp_close(i, false);
+	check_store(root);
+	return gone;
+}
+
+#define BLOBS IMP_BLOBS_DIR "/sha256"
+/* index, manifest, config, layers; the lowest layer is every image's */
+#define OWN_BLOBS (3 + LAYERS - 1)
+
+TEST(removed_image_leaves_what_others_need)
+{
+	struct fake *a = fake_new("a:1", "a"), *b = fake_new("b:1", "b");
+	struct fake *both[] = { a, b };
+	struct options o = { .root = unit_tmpdir() };
+	struct options other = { .root = o.root, .ns = "other" };
+	struct k3_err err;
+
+	OK(preload(&o, both, 2, &err));
+	OK(preload(&other, &a, 1, &err));
+	EQ_INT(count_entries(o.root, BLOBS), 2 * OWN_BLOBS + 1);
+	size_t trees = count_entries(o.root, IMP_SNAPSHOTS_DIR);
+
+	CHECK(remove_image(o.root, "k8s.io", a, false) > 3);
+	CHECK(!check_image(o.root, a));
+	CHECK(check_image(o.root, b));
+	/* The other namespace has records of all blobs, and snapshots of its own. */
+	EQ_INT(count_entries(o.root, BLOBS), 2 * OWN_BLOBS + 1);
+	CHECK(count_entries(o.root, IMP_SNAPSHOTS_DIR) < trees);
+	EQ_INT(prune(o.root), 0);
+	CHECK(remove_image(o.root, "other", a, false) > 3);
+	EQ_INT(count_entries(o.root, BLOBS), OWN_BLOBS + 1);
+	CHECK(check_image(o.root, b));
+	CHECK(remove_image(o.root, "k8s.io", b, false) > 3);
+	EQ_INT(count_entries(o.root, BLOBS), 0);
+	EQ_INT(count_entries(o.root, IMP_SNAPSHOTS_DIR), 0);
+	EQ_INT(check_native(o.root), 0);
+	CHECK(!present(o.root, IMP_STAGE_DIR));
+	OK(preload(&o, both, 2, &err));
+	CHECK(check_image(o.root, a) && check_image(o.root, b));
+	fake_free(a);
+	fake_free(b);
+}
+
+TEST(kept_content_is_there_until_a_prune)
+{
+	struct fake *a = fake_new("a:1", "a"), *b = fake_new("b:1", "b");
+	struct fake *both[] = { a, b };
+	struct options o = { .root = unit_tmpdir() };
+	struct k3_err err;
+
+	OK(preload(&o, both, 2, &err));
+	EQ_INT(remove_image(o.root, "k8s.io", a, true), 3);
+	EQ_INT(count_entries(o.root, BLOBS), 2 * OWN_BLOBS + 1);
+	/* What was garbage before is not the next one's to take. */
+	remove_image(o.root, "k8s.io", b, false);
+	EQ_INT(count_entries(o.root, BLOBS), OWN_BLOBS + 1);
+	CHECK(prune(o.root) > 0);
+	EQ_INT(count_entries(o.root, BLOBS), 0);
+	EQ_INT(count_entries(o.root, IMP_SNAPSHOTS_DIR), 0);
+	fake_free(a);
+	fake_free(b);
+}
+
+TEST(changed_record_is_not_edited)
+{
+	struct fake *a = fake_new("a:1", "a"), *b = fake_new("b:1", "b");
+	struct fake *both[] = { a, b };
+	struct options o = { .root = unit_tmpdir() };
+	struct imp_edit edits[] = {
+		{ .kind = IMP_EDIT_UNPIN, .name = "docker.io/library/a:1", .had = true },
+		{ .kind = IMP_EDIT_PIN, .name = "docker.io/library/b:1", .had = true },
+	};
+	struct imp_removal r = { 0 };
+	struct k3_err err;
+	struct imp *i;
+
+	OK(preload(&o, both, 2, &err));
+	K3_AUTO_FREE char *before = fingerprint(o.root, META);
+
+	i = open_to_write(o.root, "k8s.io");
+	edits[0].had_target = a->docs[0].desc.digest;
+	edits[1].had_target = a->docs[0].desc.digest; /* it is b's */
+	FAILS(imp_edit(i, edits, 2, &err), K3_BUSY);
+	edits[0].kind = IMP_EDIT_DROP;
+	FAILS(imp_remove(i, edits, 2, false, &r, &err), K3_BUSY);
+	edits[1].name = "docker.io/library/c:1";
+	FAILS(imp_edit(i, &edits[1], 1, &err), K3_BUSY);
+	imp_removal_release(&r);
+	imp_close(i, true);
+	K3_AUTO_FREE char *after = fingerprint(o.root, META);
+
+	EQ_STR(after, before);
+	CHECK(!present(o.root, IMP_STAGE_DIR));
+	CHECK(check_image(o.root, a) && check_image(o.root, b));
+	fake_free(a);
+	fake_free(b);
+}
+
+TEST(pins_go_and_come_and_a_second_edit_writes_nothing)
+{
+	struct fake *a = fake_new("a:1", "a");
+	struct options o = { .root = unit_tmpdir() };
+	struct imp_edit edit = { .kind = IMP_EDIT_UNPIN,
+				 .name = "docker.io/library/a:1",
+				 .had = true,
+				 .had_target = a->docs[0].desc.digest };
+	struct k3_err err;
+	struct imp *i;
+
+	OK(preload(&o, &a, 1, &err));
+	i = open_to_write(o.root, "k8s.io");
+	OK(imp_edit(i, &edit, 1, &err));
+	CHECK(edit.changed);
+	imp_close(i, true);
+	IS_META(o.root, "", "k8s.io", "images", "docker.io/library/a:1", "labels",
+		"io.cri-containerd.pinned");
+	IS_META(o.root, "managed", "k8s.io", "images", "docker.io/library/a:1", "labels",
+		"io.cri-containerd.image");
+	K3_AUTO_FREE char *before = fingerprint(o.root, META);
+
+	i = open_to_write(o.root, "k8s.io");
+	OK(imp_edit(i, &edit, 1, &err));
+	CHECK(!edit.changed);
+	imp_close(i, true);
+	K3_AUTO_FREE char *after = fingerprint(o.root, META);
+
+	EQ_STR(after, before);
+	i = open_to_write(o.root, "k8s.io");
+	edit.kind = IMP_EDIT_PIN;
+	OK(imp_edit(i, &edit, 1, &err));
+	CHECK(edit.changed);
+	imp_close(i, true);
+	IS_META(o.root, "pinned", "k8s.io", "images", "docker.io/library/a:1", "labels",
+		"io.cri-containerd.pinned");
+	check_store(o.root);
+	fake_free(a);
+}
+
+/* Who uses the image of f: "<namespace>/<container>", or "". */
+static char *user_of(const char *root, struct fake *f)
+{
+	struct imp_opts o = { .root = root, .ns = "k8s.io" };
+	struct imp_user u = { 0 };
+	struct imp_view *v;
+	struct k3_err err;
+	struct imp *i;
+	bool used = false;
+	char *text;
+
+	OK(imp_open(&o, &i, &err));
+	OK(imp_view_open(i, &v, &err));
+	OK(imp_view_user(v, &f->docs[0].desc.digest, &f->img.layers[LAYERS - 1].chain_id, &u, &used,
+			 &err));
+	text = used ? k3_xasprintf("%s/%s", u.ns, u.id) : k3_xstrdup("");
+	imp_user_release(&u);
+	imp_view_close(v);
+	imp_close(i, true);
+	return text;
+}
+
+TEST(users_of_an_image_are_found)
+{
+	static const char *const by_name[] = { "v1", "k8s.io", "containers", "named" };
+	static const char *const by_chain[] = { "v1", "other", "containers", "standing" };
+	static const char *const on[] = { "v1", "other", "snapshots", "native", "key" };
+	struct fake *a = fake_new("a:1", "a"), *b = fake_new("b:1", "b");
+	struct fake *both[] = { a, b };
+	struct options o = { .root = unit_tmpdir() };
+	char chain[OCI_DIGEST_TEXT_MAX];
+	struct k3_err err;
+	struct edit x;
+
+	OK(preload(&o, both, 2, &err));
+	K3_AUTO_FREE char *none = user_of(o.root, a);
+
+	EQ_STR(none, "");
+	x = edit_begin(o.root, IMP_META_DIR, "meta.db", by_name, 4);
+	edit_put(&x, "image", "docker.io/library/a:1");
+	edit_end(&x);
+	oci_digest_format(&b->img.layers[LAYERS - 1].chain_id, chain);
+	x = edit_begin(o.root, IMP_META_DIR, "meta.db", on, 5);
+	edit_put(&x, "parent", chain);
+	edit_end(&x);
+	x = edit_begin(o.root, IMP_META_DIR, "meta.db", by_chain, 4);
+	edit_put(&x, "image", "docker.io/library/gone:1");
+	edit_put(&x, "snapshotter", "native");
+	edit_put(&x, "snapshotKey", "key");
+	edit_end(&x);
+	K3_AUTO_FREE char *of_a = user_of(o.root, a);
+	K3_AUTO_FREE char *of_b = user_of(o.root, b);
+
+	EQ_STR(of_a, "k8s.io/named");
+	EQ_STR(of_b, "other/standing");
+	fake_free(a);
+	fake_free(b);
+}
+
 UNIT_MAIN
