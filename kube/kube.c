@@ -85,7 +85,7 @@ static int take_image(struct walk *w, const struct k3_yaml *image, const struct 
 				       .object = w->object,
 				       .image = { k3_yaml_str(image), line } } };
 
-	if (w->v->image(w->v->arg, k3_yaml_str(image), line, w->err))
+	if (w->v->image && w->v->image(w->v->arg, k3_yaml_str(image), line, w->err))
 		return k3_wrap(w->err, "line %u", line);
 	if (!w->v->container)
 		return 0;

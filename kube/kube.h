@@ -71,7 +71,10 @@ struct kube_container {
 };
 
 struct kube_visitor {
-	/* An image as it is written, in document order; not checked, perhaps more than once. */
+	/*
+	 * An image as it is written, in document order; not checked, perhaps more than once.  May
+	 * be NULL.
+	 */
 	int (*image)(void *arg, const char *image, unsigned line, struct k3_err *e);
 	void (*note)(void *arg, const struct kube_note *note);
 	void *arg;
