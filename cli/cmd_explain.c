@@ -35,13 +35,13 @@ static const char about[] =
 	"explained with its pull policy, command, user and what else the pod says.\n"
 	"No network is used and nothing is changed; works while containerd or k3s runs, too.\n"
 	"Each cause is shown with the one command that mends it. Exit status 0 when all would\n"
-	"start, 10 when something stops one of them.\n";
-
-static const char examples[] = "\nExamples:\n"
-			       "  k3simg explain nginx:alpine\n"
-			       "  k3simg explain deployment.yaml\n"
-			       "  helm template ./chart | k3simg explain -\n"
-			       "  k3simg explain -q -o json pods.yaml\n";
+	"start, 10 when something stops one of them.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg explain nginx:alpine              an image in the root of k3s or containerd\n"
+	"  k3simg explain deployment.yaml           each container of a workload\n"
+	"  helm template ./chart | k3simg explain - what a chart would run\n"
+	"  k3simg explain -q -o json pods.yaml      for programs, only what stops pods\n";
 
 static void subjects_release(struct subjects *s)
 {
@@ -317,7 +317,6 @@ static void help(const struct command *cmd, const struct opt *opts)
 	for (size_t k = 0; k < n; k++)
 		printf("  %-18s  %s (%s)\n", all[k].id, all[k].title,
 		       explain_state_name(all[k].severity));
-	printf("%s", examples);
 }
 
 int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char **argv)
