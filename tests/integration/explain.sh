@@ -177,9 +177,73 @@ for tree in "$root"/io.containerd.snapshotter.v1.native/snapshots/*; do
     [ ! -e "$tree/bin/busybox" ] || rm -r "$tree"
 done
 cause "the snapshot's directory is gone" snapshot stops "$image"
+edit() { "$EDIT" "$meta" "$1" v1 k8s.io "${@:2}"; }
+EDIT=$(bbolt_editor) || exit 99
+chain=$(sed 's/.*"diff_ids":\["\([^"]*\)".*/\1/' "$blobs/$(sed 's/.*"config":{[^}]*"digest":"sha256:\([0-9a-f]*\)".*/\1/' "$blobs/$manifest")")
+fresh
+edit delete snapshots native "$chain"
+cause "it is not unpacked" not-unpacked warns "$image"
+fresh
+edit delete snapshots native "$chain"
+layer=$(sed 's/.*"layers":\[{[^}]*"digest":"sha256:\([0-9a-f]*\)".*/\1/' "$blobs/$manifest")
+rm "$blobs/$layer"
+cause "it is not unpacked and has no layers" layers stops "$image"
+fresh
+edit delete images "$image" labels io.cri-containerd.image
+cause "CRI does not know it" unmanaged warns "$image"
+edit delete images "$image" target
+NOFIX=1 cause "a record without a target" record stops "$image"
 fresh -n default
 "$K3SIMG" preload -q --root "$root" --pause "$PAUSE" "$PAUSE"
 cause "another namespace has it" namespace stops "$image"
 machine none
-ALSO="pause absent" STILL="pause absent" cause "there is no store" root stops "$image"
-cause "there is no pause image" pause stops
+ALSO="pause" STILL="pause absent" cause "there is no store" root stops "$image"
+mkdir -p "$root"
+"$K3SIMG" preload -q --root "$root" --pause none "$image"
+cause "there is no pause image" pause stops "$image"
+
+# ---- the command line ------------------------------------------------------
+
+usage() {
+    "$K3SIMG" explain --sysroot "$m" "${@:3}" >out 2>err </dev/null
+    check_eq "$1: status" "$?" 2
+    check_has "$1: the words" "$(cat err)" "error: .*$2"
+    check_eq "$1: nothing else" "$(cat out)" ""
+}
+usage "nothing to explain" "nothing to explain"
+usage "a manifest that is not there" "no-pod.yaml" no-pod.yaml
+usage "standard input twice" "only once" - -
+usage "no pods" "no container of a pod" -
+usage "another format" "text or json" -o xml a
+echo 'a: [' >bad.yaml
+"$K3SIMG" explain --sysroot "$m" bad.yaml >out 2>err
+check_eq "no YAML: status" "$?" 6
+check_has "no YAML: file and line" "$(cat err)" 'error: bad.yaml: line 2'
+check_has "--help lists the causes" "$("$K3SIMG" explain --help)" '^  loader-machine '
+printf '#!/bin/sh\nkind: \033[2J\n' >escape.yaml
+check_eq "nothing drives a terminal" "$("$K3SIMG" explain --sysroot "$m" escape.yaml $'a\033[2J' 2>&1 | grep -c $'\033')" 0
+
+# ---- a real pod ------------------------------------------------------------
+
+# as_real NAME IMAGE CAUSE: what explain finds is why the pod does not start ("" = it starts).
+as_real() {
+    local found real
+    found=$("$K3SIMG" explain -q -o json --root "$root" --containerd-config "$T/ctd/config.toml" "$2" |
+        "$PYTHON" -c 'import json, sys
+print(*[c["id"] for c in json.load(sys.stdin)["containers"][0]["causes"]])')
+    check_eq "$1: explain" "$found" "$3"
+    "$K3SIMG" verify --start --run-for 0s --address "$CRI_SOCKET" --containerd-config "$T/ctd/config.toml" "$2" >out 2>&1
+    real=$?
+    check_eq "$1: a real pod" "$real" "$([ -z "$3" ] && echo 0 || echo 10)"
+}
+root=$T/sound/var/lib/containerd
+if ctd_start "$CTD_VERSION" "$root"; then
+    as_real "an image that starts" "$image" ""
+    as_real "an unknown user" "$unfit/user:1" user
+    as_real "nothing to run" "$unfit/nothing:1" no-command
+    as_real "no such image" "$REGISTRY/none:1" absent
+    ctd_stop
+else
+    fail "containerd starts"
+fi
+finish

@@ -12,14 +12,7 @@ NAMES="exit:1 zstd:1 multi:1 static:1"
 
 # ---- tools -----------------------------------------------------------------
 
-_edit_build() {
-    # shellcheck disable=SC2086
-    install_packages $BBOLT_PACKAGES &&
-        GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$1/cache HOME=$1 \
-            go build -o "$1/bboltedit" "$LIB/bboltedit/main.go" &&
-        chmod -R u+w "$1/cache" && rm -rf -- "$1/cache"
-}
-EDIT=$(cached "bboltedit-$(sha256sum <"$LIB/bboltedit/main.go" | cut -c1-12)" _edit_build)/bboltedit || exit 99
+EDIT=$(bbolt_editor) || exit 99
 
 # in_root DIR: the paths of a root.
 in_root() {

@@ -37,3 +37,18 @@ bbolt_program() {
     local tool
     tool=$(_bbolt_tool) && printf '%s\n' "$tool/bboltcheck"
 }
+
+_bbolt_edit_build() {
+    # shellcheck disable=SC2086
+    install_packages $BBOLT_PACKAGES &&
+        GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$1/cache HOME=$1 \
+            go build -o "$1/bboltedit" "$LIB/bboltedit/main.go" &&
+        chmod -R u+w "$1/cache" && rm -rf -- "$1/cache"
+}
+
+# bbolt_editor: the program that edits one record of a file; see bboltedit/main.go.
+bbolt_editor() {
+    local tool
+    tool=$(cached "bboltedit-$(sha256sum <"$LIB/bboltedit/main.go" | cut -c1-12)" _bbolt_edit_build) &&
+        printf '%s\n' "$tool/bboltedit"
+}
