@@ -108,7 +108,8 @@ static int gather(const struct words *args, struct subjects *out, struct k3_err 
 	out->texts = k3_xcalloc(args->n, sizeof(*out->texts));
 	if (!args->n) {
 		k3_fail(e, K3_USAGE, "nothing to explain");
-		return k3_hint(e, "name an image, or a file with pods: k3simg explain nginx:alpine");
+		return k3_hint(e,
+			       "name an image, or a file with pods: k3simg explain nginx:alpine");
 	}
 	for (size_t k = 0; k < args->n; k++) {
 		const char *word = args->items[k];
@@ -155,7 +156,8 @@ static void print_causes(const struct settings *s, const struct explain_cause *c
 
 		if (s->quiet && c->found.state < EXPLAIN_STOPS)
 			continue;
-		printf("  %-5s  %-16s  %s\n", explain_state_name(c->found.state), c->check->id, text);
+		printf("  %-5s  %-16s  %s\n", explain_state_name(c->found.state), c->check->id,
+		       text);
 		if (c->found.state > EXPLAIN_NOTE)
 			printf("         why:  %s\n", c->check->why);
 		if (*fix)
@@ -293,8 +295,7 @@ static int explain(const struct settings *s, const struct words *args)
 		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 		return cli_error(&e);
 	}
-	if (gather(args, &subjects, &e) ||
-	    explain_run(&s->o, subjects.v, subjects.n, &r, &e))
+	if (gather(args, &subjects, &e) || explain_run(&s->o, subjects.v, subjects.n, &r, &e))
 		return cli_error(&e);
 	stops = r.stops;
 	for (size_t k = 0; k < r.ncontainers; k++)

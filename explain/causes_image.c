@@ -123,7 +123,8 @@ void explain_snapshot(const struct explain_facts *f, struct explain_finding *out
 {
 	if (!f->image.snapshot_trouble)
 		return;
-	explain_say(out, EXPLAIN_STOPS, "it is recorded as unpacked, and its snapshot is not there: %s",
+	explain_say(out, EXPLAIN_STOPS,
+		    "it is recorded as unpacked, and its snapshot is not there: %s",
 		    f->image.snapshot_trouble);
 	explain_fix_store(f, out, "repair", "", f->name);
 }
@@ -144,10 +145,10 @@ void explain_other_snapshotter(const struct explain_facts *f, struct explain_fin
 	if (is_native(f))
 		explain_fix_stored(f, out);
 	else
-		explain_run_this(out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
-				 *f->node->d.sysroot ? prefix : "",
-				 f->node->default_root ? "" : " --root ",
-				 f->node->default_root ? "" : root);
+		explain_run_this(
+			out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
+			*f->node->d.sysroot ? prefix : "", f->node->default_root ? "" : " --root ",
+			f->node->default_root ? "" : root);
 }
 
 /* ---- labels --------------------------------------------------------------------------------- */

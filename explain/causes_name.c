@@ -85,8 +85,8 @@ void explain_pull_never(const struct explain_facts *f, struct explain_finding *o
 /* ---- absent, and what is near --------------------------------------------------------------- */
 
 /* Says that it is not there and what is; true when this kind of nearness is the one. */
-static bool near(const struct explain_facts *f, struct explain_finding *out,
-		 enum explain_near kind, const char *what)
+static bool near(const struct explain_facts *f, struct explain_finding *out, enum explain_near kind,
+		 const char *what)
 {
 	/* A name that another namespace has is nearer than any other. */
 	if (!is_absent(f) || f->image.spaces || f->image.near != kind)

@@ -24,10 +24,10 @@ static void take_over(const struct explain_facts *f, struct explain_finding *out
 	if (found.fix.command) {
 		explain_run_this(out, "%s", found.fix.command);
 	} else if (check->setup) {
-		explain_run_this(out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
-				 *f->node->d.sysroot ? prefix : "",
-				 f->node->default_root ? "" : " --root ",
-				 f->node->default_root ? "" : root);
+		explain_run_this(
+			out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
+			*f->node->d.sysroot ? prefix : "", f->node->default_root ? "" : " --root ",
+			f->node->default_root ? "" : root);
 	} else {
 		K3_AUTO_FREE char *file = doctor_quote(found.fix.file ? found.fix.file : "");
 

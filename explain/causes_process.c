@@ -150,8 +150,8 @@ void explain_group(const struct explain_facts *f, struct explain_finding *out)
 	/* The kubelet passes on the user alone; other clients of CRI leave it to containerd. */
 	if (!f->user_looked_up || f->group_found || !f->user_found)
 		return;
-	explain_say(out, EXPLAIN_WARNS, "the group of the image's user \"%s\" is not in its /etc/group",
-		    f->user);
+	explain_say(out, EXPLAIN_WARNS,
+		    "the group of the image's user \"%s\" is not in its /etc/group", f->user);
 	explain_fix_user(f, out, f->uid_known && f->uid ? f->uid : NOBODY);
 }
 

@@ -62,18 +62,18 @@ struct explain_cause {
 };
 
 struct explain_container {
-	char *image;                        /* as it is written */
-	char *asked;                        /* by this name the kubelet asks for it; NULL = it has none */
-	const char *file;                   /* of its subject; borrowed */
-	char *kind, *object, *name, *role;  /* all "" for an image by its reference */
-	unsigned line;                      /* of the image in the manifest, or 0 */
+	char *image;      /* as it is written */
+	char *asked;      /* by this name the kubelet asks for it; NULL = it has none */
+	const char *file; /* of its subject; borrowed */
+	char *kind, *object, *name, *role; /* all "" for an image by its reference */
+	unsigned line;                     /* of the image in the manifest, or 0 */
 	struct explain_cause *causes;
 	size_t n, stops, warns;
 };
 
 struct explain_report {
-	char *root, *config; /* config: the file that was read, or NULL */
-	char platform[64];   /* of the node */
+	char *root, *config;          /* config: the file that was read, or NULL */
+	char platform[64];            /* of the node */
 	struct explain_cause *causes; /* of the node */
 	size_t n, stops, warns;
 	struct explain_container *containers; /* in the order they were named */

@@ -52,7 +52,7 @@ static enum explain_policy policy_of(const struct explain_facts *f)
 
 	if (!said || !*said)
 		return f->ref.tag && !strcmp(f->ref.tag, "latest") ? EXPLAIN_ALWAYS
-								    : EXPLAIN_IF_NOT_PRESENT;
+								   : EXPLAIN_IF_NOT_PRESENT;
 	if (!strcmp(said, "Always"))
 		return EXPLAIN_ALWAYS;
 	if (!strcmp(said, "IfNotPresent"))
@@ -132,9 +132,10 @@ static struct program_search search_of(const struct explain_facts *f, const char
 /* What could run instead: the same name elsewhere, what the image itself starts, a shell. */
 static void find_alternative(struct explain_facts *f, struct k3_root *root)
 {
-	static const char *const dirs[] = { "/usr/local/bin", "/usr/local/sbin", "/usr/bin",
-					    "/usr/sbin",      "/bin",            "/sbin",
-					    "/app",           "/opt/bin",        "" };
+	static const char *const dirs[] = {
+		"/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin",
+		"/app",           "/opt/bin",        ""
+	};
 	static const char *const shells[] = { "/bin/sh", "/bin/bash", "/busybox/sh",
 					      "/bin/busybox" };
 	const struct oci_words *own = &f->image.process.entrypoint;

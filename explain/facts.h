@@ -41,12 +41,12 @@ const char *explain_snapshotter(const struct explain_node *n);
 /* The nearest name in the store when the one asked for is not there; the best comes first. */
 enum explain_near {
 	EXPLAIN_FAR,
-	EXPLAIN_SAME_IMAGE,  /* the digest is there, under another name */
-	EXPLAIN_NOT_NORMAL,  /* the same name, not written in full: "nginx:1" */
-	EXPLAIN_CASE,        /* the same but for capital letters */
+	EXPLAIN_SAME_IMAGE,   /* the digest is there, under another name */
+	EXPLAIN_NOT_NORMAL,   /* the same name, not written in full: "nginx:1" */
+	EXPLAIN_CASE,         /* the same but for capital letters */
 	EXPLAIN_OTHER_DIGEST, /* the repository is there, with another digest */
-	EXPLAIN_REGISTRY,    /* the same name and tag of another registry or organisation */
-	EXPLAIN_TAG,         /* other tags */
+	EXPLAIN_REGISTRY,     /* the same name and tag of another registry or organisation */
+	EXPLAIN_TAG,          /* other tags */
 	EXPLAIN_SPELLING,
 };
 
@@ -63,14 +63,14 @@ struct explain_image {
 	bool document_missing;
 	char *offers; /* no image for the node in it: what there is; or NULL */
 	struct oci_platform platform;
-	int rank;             /* oci_platform_rank for the node */
+	int rank;               /* oci_platform_rank for the node */
 	size_t layers, missing; /* layers, and how many of them are not in the store */
-	bool read;            /* its documents are: all below is known */
-	bool unpacked;        /* for native, and its directory is there */
+	bool read;              /* its documents are: all below is known */
+	bool unpacked;          /* for native, and its directory is there */
 	char *snapshot_trouble; /* recorded, but not there */
-	bool for_configured;  /* recorded for CRI's snapshotter */
-	char *snapshotters;   /* all for which it is recorded, or NULL */
-	char *tree;           /* path of the directory, or NULL */
+	bool for_configured;    /* recorded for CRI's snapshotter */
+	char *snapshotters;     /* all for which it is recorded, or NULL */
+	char *tree;             /* path of the directory, or NULL */
 	struct oci_process process;
 };
 
@@ -113,8 +113,8 @@ struct explain_facts {
 	struct program program;
 	char *alternative; /* a program that does run, if this one does not; or NULL */
 
-	const char *user; /* "uid" or "name[:group]", of the pod or the image; "" = root */
-	bool user_looked_up;          /* the tree could be asked */
+	const char *user;    /* "uid" or "name[:group]", of the pod or the image; "" = root */
+	bool user_looked_up; /* the tree could be asked */
 	bool user_found, group_found; /* numbers are */
 	bool uid_known;
 	uint32_t uid, gid;

@@ -65,9 +65,8 @@ void explain_fix_store(const struct explain_facts *f, struct explain_finding *ou
 	bool pause = !strcmp(command, "preload") && !f->node->default_root;
 
 	explain_run_this(out, "k3simg %s%s%s%s%s %s", command,
-			 f->node->default_root ? "" : " --root ",
-			 f->node->default_root ? "" : root, pause ? " --pause none" : "", words,
-			 name);
+			 f->node->default_root ? "" : " --root ", f->node->default_root ? "" : root,
+			 pause ? " --pause none" : "", words, name);
 }
 
 void explain_fix_stored(const struct explain_facts *f, struct explain_finding *out)
@@ -129,8 +128,8 @@ static void edit(const struct explain_facts *f, struct explain_finding *out, uns
 	explain_run_this(out, "${EDITOR:-vi} +%u %s", line, file);
 }
 
-void explain_fix_replace(const struct explain_facts *f, struct explain_finding *out,
-			 unsigned line, const char *old, const char *text, bool bare)
+void explain_fix_replace(const struct explain_facts *f, struct explain_finding *out, unsigned line,
+			 const char *old, const char *text, bool bare)
 {
 	size_t n = 0;
 	const char *at = find_line(f, line, &n);
@@ -172,8 +171,8 @@ static char *pod_name(const struct explain_facts *f)
 	return name;
 }
 
-static void kubectl_run(const struct explain_facts *f, struct explain_finding *out,
-			const char *key, const char *json)
+static void kubectl_run(const struct explain_facts *f, struct explain_finding *out, const char *key,
+			const char *json)
 {
 	K3_AUTO_FREE char *name = pod_name(f);
 	K3_AUTO_FREE char *image = doctor_quote(f->pod->image.s);
@@ -185,8 +184,8 @@ static void kubectl_run(const struct explain_facts *f, struct explain_finding *o
 	explain_run_this(out, "kubectl run %s --image=%s --overrides=%s", name, image, quoted);
 }
 
-void explain_fix_member(const struct explain_facts *f, struct explain_finding *out,
-			const char *key, const char *json)
+void explain_fix_member(const struct explain_facts *f, struct explain_finding *out, const char *key,
+			const char *json)
 {
 	const struct kube_text *image = &f->pod->image;
 	size_t n = 0;
@@ -198,12 +197,10 @@ void explain_fix_member(const struct explain_facts *f, struct explain_finding *o
 		return;
 	}
 	/* Of an image volume the reference is the sibling. */
-	blanks = at ? indentation(at, n,
-				  f->pod->role == KUBE_VOLUME ? "reference" : "image")
-		    : -1;
-	K3_AUTO_FREE char *script =
-		blanks >= 0 ? k3_xasprintf("%ua\\%*s%s: %s", image->line, blanks, "", key, json)
-			    : NULL;
+	blanks = at ? indentation(at, n, f->pod->role == KUBE_VOLUME ? "reference" : "image") : -1;
+	K3_AUTO_FREE char *script = blanks >= 0 ? k3_xasprintf("%ua\\%*s%s: %s", image->line,
+							       blanks, "", key, json)
+						: NULL;
 
 	if (script) {
 		sed(f, out, script);
@@ -241,8 +238,9 @@ void explain_fix_user(const struct explain_facts *f, struct explain_finding *out
 		blanks++;
 	K3_AUTO_FREE char *script =
 		memchr(at, '{', n)
-			? k3_xasprintf("%us|securityContext[\"']\\{0,1\\}: *{|&\"runAsUser\": %u, |",
-				       c->security_line, uid)
+			? k3_xasprintf(
+				  "%us|securityContext[\"']\\{0,1\\}: *{|&\"runAsUser\": %u, |",
+				  c->security_line, uid)
 			: k3_xasprintf("%ui\\%*srunAsUser: %u", c->security_line, (int)blanks, "",
 				       uid);
 

@@ -19,11 +19,11 @@ void explain_fix_stored(const struct explain_facts *f, struct explain_finding *o
  * An edit of the manifest: `old` on the line of `at` becomes `text`.  bare: quotes around it go,
  * too (for null).  Without a manifest, or where the line has no such text, an editor is named.
  */
-void explain_fix_replace(const struct explain_facts *f, struct explain_finding *out,
-			 unsigned line, const char *old, const char *text, bool bare);
+void explain_fix_replace(const struct explain_facts *f, struct explain_finding *out, unsigned line,
+			 const char *old, const char *text, bool bare);
 /* A new member beside `image`: key and its value as JSON; for an image alone `kubectl run`. */
-void explain_fix_member(const struct explain_facts *f, struct explain_finding *out,
-			const char *key, const char *json);
+void explain_fix_member(const struct explain_facts *f, struct explain_finding *out, const char *key,
+			const char *json);
 /* runAsUser, wherever it is or has to be. */
 void explain_fix_user(const struct explain_facts *f, struct explain_finding *out, uint32_t uid);
 /* Another program than the one that does not run, if there is one. */
@@ -39,9 +39,9 @@ explain_fn explain_same_image, explain_not_normal, explain_case, explain_other_d
 explain_fn explain_record, explain_document, explain_damaged, explain_platform, explain_variant,
 	explain_layers, explain_not_unpacked, explain_snapshot, explain_other_snapshotter,
 	explain_unmanaged, explain_collected;
-explain_fn explain_no_command, explain_program_missing, explain_program_file,
-	explain_program_mode, explain_program_format, explain_program_machine,
-	explain_interpreter, explain_loader, explain_loader_machine, explain_workdir;
+explain_fn explain_no_command, explain_program_missing, explain_program_file, explain_program_mode,
+	explain_program_format, explain_program_machine, explain_interpreter, explain_loader,
+	explain_loader_machine, explain_workdir;
 explain_fn explain_user, explain_group, explain_non_root;
 explain_fn explain_runtime_class, explain_node_os, explain_node_arch, explain_pull_secrets,
 	explain_volume;

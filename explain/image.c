@@ -22,9 +22,9 @@ static int get(void *arg, const struct oci_desc *want, bool config, struct k3_bu
 		return -1;
 	if (!have)
 		return k3_fail(e, K3_NOTFOUND, "the %s %s is not in the store",
-			       config                              ? "config"
-			       : oci_media_is_index(want->media)   ? "index"
-								   : "manifest",
+			       config                            ? "config"
+			       : oci_media_is_index(want->media) ? "index"
+								 : "manifest",
 			       text);
 	return imp_read_document(n->imp, want, raw, e);
 }
@@ -186,7 +186,7 @@ int explain_image_find(const struct explain_node *n, const struct oci_ref *ref, 
 		return 0;
 	}
 	return look_at_layers(n, &res.image, x, e) || look_at_snapshots(n, &res.image, x, e) ? -1
-											      : 0;
+											     : 0;
 }
 
 void explain_image_release(struct explain_image *x)

@@ -8,8 +8,9 @@
 #include "base/mem.h"
 #include "explain/facts.h"
 
-#define SPELLING_MAX 2u /* more edits than these are another word */
-#define LISTED_MAX 5u   /* names in a message */
+/* More edits than these, or than a third of a short word, are another word. */
+#define SPELLING_MAX 2u
+#define LISTED_MAX 5u /* names in a message */
 
 static const char *last_part(const char *repo)
 {
@@ -21,6 +22,13 @@ static const char *last_part(const char *repo)
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool spelt_alike(const char *want, const char *have)
+{
+	size_t third = strlen(want) / 3;
+
+	return k3_distance(want, have) <= (third < SPELLING_MAX ? third : SPELLING_MAX);
 }
 
 /* How a record's name is near to the one wanted; both are references. */
@@ -39,9 +47,8 @@ static enum explain_near compare(const struct oci_ref *want, const struct oci_re
 		return EXPLAIN_REGISTRY;
 	if (repo)
 		return EXPLAIN_TAG;
-	return here && k3_distance(last_part(want->repo), last_part(have->repo)) <= SPELLING_MAX
-		       ? EXPLAIN_SPELLING
-		       : EXPLAIN_FAR;
+	return here && spelt_alike(last_part(want->repo), last_part(have->repo)) ? EXPLAIN_SPELLING
+										 : EXPLAIN_FAR;
 }
 
 static enum explain_near near_of(const struct oci_ref *want, const char *name,

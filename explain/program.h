@@ -12,11 +12,12 @@ enum program_state {
 	PROGRAM_UNKNOWN, /* nothing can be said: no tree, a variable, a volume */
 	PROGRAM_OK,
 	PROGRAM_MISSING,
-	PROGRAM_NO_FILE,       /* a directory or something else that is no file */
-	PROGRAM_NO_PERMISSION, /* not executable by this user */
-	PROGRAM_NO_FORMAT,     /* neither ELF nor script */
-	PROGRAM_FOREIGN,       /* ELF of another machine */
-	PROGRAM_NO_INTERPRETER, /* a script, and what its first line names is not there or no program */
+	PROGRAM_NO_FILE,        /* a directory or something else that is no file */
+	PROGRAM_NO_PERMISSION,  /* not executable by this user */
+	PROGRAM_NO_FORMAT,      /* neither ELF nor script */
+	PROGRAM_FOREIGN,        /* ELF of another machine */
+	PROGRAM_NO_INTERPRETER, /* a script, and what its first line names is not there or no
+				   program */
 	PROGRAM_NO_LOADER,      /* ELF, and its loader is not there or no program */
 	PROGRAM_FOREIGN_LOADER, /* the loader is of another machine */
 };
@@ -33,10 +34,10 @@ struct program_search {
 
 struct program {
 	enum program_state state;
-	char *path;        /* in the tree, symlinks resolved; NULL = there is none */
-	char *other;       /* interpreter or loader that is meant, as it is named; or NULL */
-	char machine[24];  /* of a foreign one */
-	bool carriage;     /* the interpreter's name ends with a carriage return: lines of Windows */
+	char *path;       /* in the tree, symlinks resolved; NULL = there is none */
+	char *other;      /* interpreter or loader that is meant, as it is named; or NULL */
+	char machine[24]; /* of a foreign one */
+	bool carriage;    /* the interpreter's name ends with a carriage return: lines of Windows */
 };
 
 /* Never fails: what cannot be read is what a kernel would not read either. */

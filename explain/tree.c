@@ -54,8 +54,7 @@ static int follow(int dir, const char *real, const char *base, char **path, stru
 	target[n] = '\0';
 	free(*path);
 	*path = target[0] == '/' ? k3_xstrdup(target) : k3_xasprintf("%s/%s", real, target);
-	return strlen(*path) < PATH_TEXT_MAX ? 0
-					     : k3_fail(e, K3_LIMIT, "the path is too long");
+	return strlen(*path) < PATH_TEXT_MAX ? 0 : k3_fail(e, K3_LIMIT, "the path is too long");
 }
 
 /* Where the last component of a path begins; one that can only be a directory is none. */

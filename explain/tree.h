@@ -23,7 +23,6 @@ K3_MUST int tree_find(struct k3_root *root, const char *path, struct tree_file *
 		      struct k3_err *e);
 void tree_file_release(struct tree_file *f);
 /* Appends a regular file, up to out->max.  Errors as tree_find; K3_FORMAT: no regular file. */
-K3_MUST int tree_read(struct k3_root *root, const char *path, struct k3_buf *out,
-		      struct k3_err *e);
+K3_MUST int tree_read(struct k3_root *root, const char *path, struct k3_buf *out, struct k3_err *e);
 
 #endif

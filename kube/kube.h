@@ -61,13 +61,13 @@ struct kube_container {
 	struct kube_words command, args;
 	struct kube_text path; /* value of PATH in env; s = NULL with a line: of somewhere else */
 	struct kube_text workdir;
-	struct kube_words mounts;          /* paths at which volumes are mounted */
-	struct kube_text user;             /* runAsUser */
-	enum kube_setting non_root;        /* runAsNonRoot */
-	unsigned security_line;            /* of the container's own securityContext, or 0 */
-	struct kube_text runtime_class;    /* runtimeClassName */
+	struct kube_words mounts;            /* paths at which volumes are mounted */
+	struct kube_text user;               /* runAsUser */
+	enum kube_setting non_root;          /* runAsNonRoot */
+	unsigned security_line;              /* of the container's own securityContext, or 0 */
+	struct kube_text runtime_class;      /* runtimeClassName */
 	struct kube_text node_os, node_arch; /* of nodeSelector, or spec.os.name */
-	bool pull_secrets;                 /* imagePullSecrets */
+	bool pull_secrets;                   /* imagePullSecrets */
 };
 
 struct kube_visitor {

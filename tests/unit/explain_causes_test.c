@@ -59,9 +59,11 @@ static struct explain_facts *sound(struct sound *s)
 		.view = (struct imp_view *)s, /* only that it is there */
 	};
 	oci_platform_host(&s->node.platform);
-	s->pod = (struct kube_container){
-		.role = KUBE_MAIN, .kind = "Pod", .object = "", .name = "", .image = { "nginx:1", 5 }
-	};
+	s->pod = (struct kube_container){ .role = KUBE_MAIN,
+					  .kind = "Pod",
+					  .object = "",
+					  .name = "",
+					  .image = { "nginx:1", 5 } };
 	s->command = (struct kube_text){ "run", 7 };
 	s->f = (struct explain_facts){
 		.node = &s->node,
@@ -225,8 +227,8 @@ TEST(names_and_policies)
 	quiet(f, "pull-latest");
 	s.pod.pull_policy.s = NULL;
 	f->ref.tag = latest;
-	is(f, "pull-latest", EXPLAIN_STOPS, "no pull policy: ",
-	   "sed '5a\\    imagePullPolicy: \"IfNotPresent\"'");
+	is(f, "pull-latest", EXPLAIN_STOPS,
+	   "no pull policy: ", "sed '5a\\    imagePullPolicy: \"IfNotPresent\"'");
 	s.pod.image.line = 10; /* a mapping in one line */
 	is(f, "pull-latest", EXPLAIN_STOPS, "no pull policy",
 	   "&, \"imagePullPolicy\": \"IfNotPresent\"|");
@@ -290,7 +292,9 @@ TEST(nearest_names)
 	} cases[] = {
 		{ "nginx:1", { "nginx:1" }, EXPLAIN_NOT_NORMAL, "nginx:1" },
 		{ "nginx:1", { "docker.io/nginx:1" }, EXPLAIN_NOT_NORMAL, "docker.io/nginx:1" },
-		{ "nginx:v1", { "docker.io/library/nginx:V1" }, EXPLAIN_CASE,
+		{ "nginx:v1",
+		  { "docker.io/library/nginx:V1" },
+		  EXPLAIN_CASE,
 		  "docker.io/library/nginx:V1" },
 		{ "nginx:1",
 		  { "quay.io/nginx:1", "docker.io/library/nginx:2" },
@@ -300,7 +304,9 @@ TEST(nearest_names)
 		  { "docker.io/library/nginx:2", "docker.io/library/nginx:3" },
 		  EXPLAIN_TAG,
 		  "docker.io/library/nginx:2" },
-		{ "ngnix:1", { "docker.io/library/nginx:2" }, EXPLAIN_SPELLING,
+		{ "ngimx:1",
+		  { "docker.io/library/nginx:2" },
+		  EXPLAIN_SPELLING,
 		  "docker.io/library/nginx:2" },
 		{ "redis", { "docker.io/library/nginx:2", "not a name" }, EXPLAIN_FAR, NULL },
 		{ "nginx@sha256:"
@@ -397,8 +403,9 @@ TEST(unpacked_or_not)
 	quiet(f, "not-unpacked");
 	f->image.missing = 0;
 	f->image.snapshotters = overlayfs;
-	is(f, "other-snapshotter", EXPLAIN_WARNS, "CRI uses native, and the image is unpacked for "
-						  "overlayfs",
+	is(f, "other-snapshotter", EXPLAIN_WARNS,
+	   "CRI uses native, and the image is unpacked for "
+	   "overlayfs",
 	   "preload --root");
 	f->image.snapshotters = native;
 	s.node.d.config.snapshotter = overlayfs;
@@ -469,8 +476,9 @@ TEST(the_program)
 	f->from_pod = true;
 	s.pod.command = (struct kube_words){ &s.command, 1, true };
 	f->image.process.path = path;
-	is(f, "program", EXPLAIN_STOPS, "the command of the pod, \"run\", is in no directory of "
-					"PATH: /bin",
+	is(f, "program", EXPLAIN_STOPS,
+	   "the command of the pod, \"run\", is in no directory of "
+	   "PATH: /bin",
 	   "sed -i '7s|run|/bin/sh|' pod.yaml");
 	f->word = NULL;
 	is(f, "no-command", EXPLAIN_STOPS, "neither the image nor its pod", "5a\\    command: [");
@@ -495,8 +503,7 @@ TEST(the_user)
 	is(f, "group", EXPLAIN_WARNS, "\"app:staff\"", "{\"runAsUser\": 101}");
 	s.pod.non_root = KUBE_YES;
 	s.pod.security_line = 9;
-	is(f, "non-root", EXPLAIN_STOPS, "is a name",
-	   "sed -i '9i\\      runAsUser: 101' pod.yaml");
+	is(f, "non-root", EXPLAIN_STOPS, "is a name", "sed -i '9i\\      runAsUser: 101' pod.yaml");
 	s.pod.security_line = 10;
 	is(f, "non-root", EXPLAIN_STOPS, "is a name", "*{|&\"runAsUser\": 101, |");
 	f = sound(&s);

@@ -74,8 +74,8 @@ TEST(elf_refused)
 	static const struct {
 		size_t at;
 		uint8_t byte;
-	} breaks[] = { { 0, 'x' },  { EI_CLASS, 7 }, { EI_DATA, 0 }, { 16, ET_CORE },
-		       { 54, 1 },   { 56, 0 },       { 57, 0xff },   { 39, 0x80 } };
+	} breaks[] = { { 0, 'x' }, { EI_CLASS, 7 }, { EI_DATA, 0 }, { 16, ET_CORE },
+		       { 54, 1 },  { 56, 0 },       { 57, 0xff },   { 39, 0x80 } };
 
 	for (size_t k = 0; k < sizeof(breaks) / sizeof(breaks[0]); k++) {
 		uint8_t q[256];
@@ -203,10 +203,14 @@ TEST(files_below_the_tree_only)
 	struct k3_root root = { .fd = fd };
 	struct tree_file f;
 	struct k3_err err;
-	static const char *const ways[] = { "/usr/bin/real",        "usr//bin/./real",
-					    "/link",                "/up",
-					    "/dir/real",            "/usr/bin/../bin/real",
-					    "/../../usr/bin/real", "/dir/../bin/real" };
+	static const char *const ways[] = { "/usr/bin/real",
+					    "usr//bin/./real",
+					    "/link",
+					    "/up",
+					    "/dir/real",
+					    "/usr/bin/../bin/real",
+					    "/../../usr/bin/real",
+					    "/dir/../bin/real" };
 
 	put_text("usr/bin/real", "x", 0755);
 	put_link("/usr/bin/real", "link");
@@ -251,7 +255,8 @@ static void finds(const struct program_search *how, enum program_state state, co
 	program_release(&p);
 }
 
-#define FINDS(state, path, other, ...) finds(&(struct program_search){ __VA_ARGS__ }, state, path, other)
+#define FINDS(state, path, other, ...)                                                             \
+	finds(&(struct program_search){ __VA_ARGS__ }, state, path, other)
 
 TEST(programs)
 {
@@ -275,8 +280,8 @@ TEST(programs)
 	FINDS(PROGRAM_NO_PERMISSION, "/bin/plain", NULL, .word = "/bin/plain");
 	FINDS(PROGRAM_NO_PERMISSION, "/app/tool", NULL, .word = "/app/tool", .user_known = true,
 	      .uid = 4711, .gid = 4711);
-	FINDS(PROGRAM_OK, "/app/tool", NULL, .word = "/app/tool", .user_known = true,
-	      .uid = 4711, .gid = getgid());
+	FINDS(PROGRAM_OK, "/app/tool", NULL, .word = "/app/tool", .user_known = true, .uid = 4711,
+	      .gid = getgid());
 }
 
 TEST(what_programs_need)

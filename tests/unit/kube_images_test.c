@@ -299,10 +299,11 @@ TEST(facts_of_containers)
 
 TEST(facts_of_wrong_types)
 {
-	static const char *const members[] = { "command: x", "args: [[]]", "env: 1",
-					       "workingDir: []", "securityContext: 1",
-					       "securityContext: {runAsNonRoot: 7}",
-					       "volumeMounts: [1]", "imagePullPolicy: {}" };
+	static const char *const members[] = {
+		"command: x",        "args: [[]]",         "env: 1",
+		"workingDir: []",    "securityContext: 1", "securityContext: {runAsNonRoot: 7}",
+		"volumeMounts: [1]", "imagePullPolicy: {}"
+	};
 	char yaml[256];
 
 	for (size_t k = 0; k < sizeof(members) / sizeof(members[0]); k++) {
