@@ -132,8 +132,6 @@ void explain_snapshot(const struct explain_facts *f, struct explain_finding *out
 void explain_other_snapshotter(const struct explain_facts *f, struct explain_finding *out)
 {
 	const char *configured = explain_snapshotter(f->node);
-	K3_AUTO_FREE char *root = doctor_quote(f->node->d.root);
-	K3_AUTO_FREE char *prefix = doctor_quote(f->node->d.sysroot);
 
 	if (!must_unpack(f) || f->image.missing || (!f->image.snapshotters && is_native(f)))
 		return;
@@ -145,10 +143,7 @@ void explain_other_snapshotter(const struct explain_facts *f, struct explain_fin
 	if (is_native(f))
 		explain_fix_stored(f, out);
 	else
-		explain_run_this(
-			out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
-			*f->node->d.sysroot ? prefix : "", f->node->default_root ? "" : " --root ",
-			f->node->default_root ? "" : root);
+		explain_fix_snapshotter(f, out);
 }
 
 /* ---- labels --------------------------------------------------------------------------------- */

@@ -13,8 +13,6 @@ static void take_over(const struct explain_facts *f, struct explain_finding *out
 {
 	const struct doctor_check *check = doctor_find(id);
 	__attribute__((cleanup(doctor_finding_release))) struct doctor_finding found = { 0 };
-	K3_AUTO_FREE char *root = doctor_quote(f->node->d.root);
-	K3_AUTO_FREE char *prefix = doctor_quote(f->node->d.sysroot);
 
 	check->fn(&f->node->d, &found);
 	if (found.state < DOCTOR_WARNING)
@@ -24,10 +22,7 @@ static void take_over(const struct explain_facts *f, struct explain_finding *out
 	if (found.fix.command) {
 		explain_run_this(out, "%s", found.fix.command);
 	} else if (check->setup) {
-		explain_run_this(
-			out, "k3simg setup%s%s%s%s", *f->node->d.sysroot ? " --prefix " : "",
-			*f->node->d.sysroot ? prefix : "", f->node->default_root ? "" : " --root ",
-			f->node->default_root ? "" : root);
+		explain_fix_setup(f, out);
 	} else {
 		K3_AUTO_FREE char *file = doctor_quote(found.fix.file ? found.fix.file : "");
 
@@ -55,8 +50,11 @@ void explain_config(const struct explain_facts *f, struct explain_finding *out)
 
 void explain_snapshotter_set(const struct explain_facts *f, struct explain_finding *out)
 {
-	if (explain_snapshotter(f->node))
-		take_over(f, out, "snapshotter");
+	if (!explain_snapshotter(f->node))
+		return;
+	take_over(f, out, "snapshotter");
+	if (out->state)
+		explain_fix_snapshotter(f, out);
 }
 
 void explain_pause(const struct explain_facts *f, struct explain_finding *out)

@@ -54,6 +54,19 @@ void explain_finding_release(struct explain_finding *f)
 	*f = (struct explain_finding){ 0 };
 }
 
+/* A text for sed's s|…|…|, as pattern or as what comes in its place. */
+static char *sed_quote(const char *text, bool pattern)
+{
+	char *out = k3_xcalloc(2 * strlen(text) + 1, 1), *to = out;
+
+	for (; *text; text++) {
+		if (strchr(pattern ? "\\|.*[]^$" : "\\|&", *text))
+			*to++ = '\\';
+		*to++ = *text;
+	}
+	return out;
+}
+
 /* ---- the store ------------------------------------------------------------------------------ */
 
 void explain_fix_store(const struct explain_facts *f, struct explain_finding *out,
@@ -76,6 +89,35 @@ void explain_fix_stored(const struct explain_facts *f, struct explain_finding *o
 	explain_fix_store(f, out, "preload", "", name);
 }
 
+void explain_fix_setup(const struct explain_facts *f, struct explain_finding *out)
+{
+	const struct doctor_facts *d = &f->node->d;
+	K3_AUTO_FREE char *root = doctor_quote(d->root);
+	K3_AUTO_FREE char *prefix = doctor_quote(d->sysroot);
+
+	explain_run_this(out, "k3simg setup%s%s%s%s", *d->sysroot ? " --prefix " : "",
+			 *d->sysroot ? prefix : "", f->node->default_root ? "" : " --root ",
+			 f->node->default_root ? "" : root);
+}
+
+void explain_fix_snapshotter(const struct explain_facts *f, struct explain_finding *out)
+{
+	const struct imp_config *c = &f->node->d.config;
+	K3_AUTO_FREE char *file = doctor_quote(c->file ? c->file : "");
+
+	/* setup writes files of its own, and leaves alone what others have written. */
+	if (c->kind == IMP_ROOT_K3S || !c->snapshotter || c->nfiles != 1) {
+		explain_fix_setup(f, out);
+		return;
+	}
+	K3_AUTO_FREE char *old = sed_quote(c->snapshotter, true);
+	K3_AUTO_FREE char *script = k3_xasprintf(
+		"s|\\(snapshotter *= *\\)[\"']%s[\"']|\\1\"" IMP_SNAPSHOTTER "\"|", old);
+	K3_AUTO_FREE char *quoted = doctor_quote(script);
+
+	explain_run_this(out, "sed -i %s %s", quoted, file);
+}
+
 /* ---- the manifest --------------------------------------------------------------------------- */
 
 /* A line of the manifest, from 1; *n its length; NULL = there is none. */
@@ -95,19 +137,6 @@ static const char *find_line(const struct explain_facts *f, unsigned line, size_
 
 	*n = (size_t)((stop ? stop : end) - at);
 	return at;
-}
-
-/* A text for sed's s|…|…|, as pattern or as what comes in its place. */
-static char *sed_quote(const char *text, bool pattern)
-{
-	char *out = k3_xcalloc(2 * strlen(text) + 1, 1), *to = out;
-
-	for (; *text; text++) {
-		if (strchr(pattern ? "\\|.*[]^$" : "\\|&", *text))
-			*to++ = '\\';
-		*to++ = *text;
-	}
-	return out;
 }
 
 static void sed(const struct explain_facts *f, struct explain_finding *out, const char *script)

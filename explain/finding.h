@@ -15,6 +15,10 @@ void explain_fix_store(const struct explain_facts *f, struct explain_finding *ou
 		       const char *command, const char *words, const char *image);
 /* The same for the image by its digest, which needs no network for what is in the store. */
 void explain_fix_stored(const struct explain_facts *f, struct explain_finding *out);
+/* Lets CRI use native: a line of its configuration, or what `k3simg setup` writes. */
+void explain_fix_snapshotter(const struct explain_facts *f, struct explain_finding *out);
+/* "k3simg setup" for this machine. */
+void explain_fix_setup(const struct explain_facts *f, struct explain_finding *out);
 /*
  * An edit of the manifest: `old` on the line of `at` becomes `text`.  bare: quotes around it go,
  * too (for null).  Without a manifest, or where the line has no such text, an editor is named.

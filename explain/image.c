@@ -29,6 +29,34 @@ static int get(void *arg, const struct oci_desc *want, bool config, struct k3_bu
 	return imp_read_document(n->imp, want, raw, e);
 }
 
+/*
+ * An index whose manifest for the node is not there: the platforms of those that are, if it has
+ * any.  An image was then stored for another machine on purpose.
+ */
+static char *stored_platforms(const struct explain_node *n, const struct k3_buf *body)
+{
+	__attribute__((cleanup(oci_index_release))) struct oci_index ix = { 0 };
+	struct k3_err ignored;
+	char *list = NULL;
+
+	if (oci_index_parse(body->p, body->len, &ix, &ignored))
+		return NULL;
+	for (size_t k = 0; k < ix.count; k++) {
+		const struct oci_entry *entry = &ix.entries[k];
+		char platform[3 * OCI_PLATFORM_PART_MAX + 3];
+		char *before = list;
+		bool have = false;
+
+		if (entry->attestation || entry->unusable[0] || !entry->has_platform ||
+		    imp_view_blob(n->view, &entry->desc, &have, &ignored) || !have)
+			continue;
+		oci_platform_format(&entry->platform, platform, sizeof(platform));
+		list = before ? k3_xasprintf("%s, %s", before, platform) : k3_xstrdup(platform);
+		free(before);
+	}
+	return list;
+}
+
 static void take_document_error(struct explain_image *x, const struct k3_err *why)
 {
 	const char *offers = strstr(why->msg, "there is: ");
@@ -63,7 +91,10 @@ static int read_documents(const struct explain_node *n, struct explain_image *x,
 		*e = why;
 		return -1;
 	}
-	take_document_error(x, &why);
+	if (why.code == K3_NOTFOUND && oci_media_is_index(x->target.media) && res->ndocs)
+		x->offers = stored_platforms(n, &res->docs[0].body);
+	if (!x->offers)
+		take_document_error(x, &why);
 	return 0;
 }
 

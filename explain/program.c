@@ -175,6 +175,8 @@ static enum program_state find(struct k3_root *root, const struct program_search
 {
 	enum program_state state = PROGRAM_OK;
 
+	if (!*s->word)
+		return PROGRAM_MISSING;
 	if (!strchr(s->word, '/'))
 		return find_in_path(root, s, out, &state) ? PROGRAM_OK : state;
 	K3_AUTO_FREE char *at = *s->word == '/' ? k3_xstrdup(s->word)

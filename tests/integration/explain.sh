@@ -161,7 +161,12 @@ ALSO=snapshotter cause "CRI uses another snapshotter" other-snapshotter warns "$
 machine broken
 fresh() {
     rm -rf --one-file-system -- "$root"
-    "$K3SIMG" preload -q --root "$root" "$@" --pause "$PAUSE" "$image" || die "no preload"
+    if [ $# = 0 ] && [ -d whole ]; then
+        cp -a whole "$root"
+        return
+    fi
+    "$K3SIMG" preload -q --root "$root" "$@" --pause "$PAUSE" "$image" >/dev/null || die "no preload"
+    [ $# != 0 ] || cp -a "$root" whole
 }
 manifest=${digest#sha256:}
 fresh --no-pin
@@ -194,12 +199,12 @@ cause "CRI does not know it" unmanaged warns "$image"
 edit delete images "$image" target
 NOFIX=1 cause "a record without a target" record stops "$image"
 fresh -n default
-"$K3SIMG" preload -q --root "$root" --pause "$PAUSE" "$PAUSE"
+"$K3SIMG" preload -q --root "$root" --pause "$PAUSE" "$PAUSE" >/dev/null
 cause "another namespace has it" namespace stops "$image"
 machine none
 ALSO="pause" STILL="pause absent" cause "there is no store" root stops "$image"
 mkdir -p "$root"
-"$K3SIMG" preload -q --root "$root" --pause none "$image"
+"$K3SIMG" preload -q --root "$root" --pause none "$image" >/dev/null
 cause "there is no pause image" pause stops "$image"
 
 # ---- the command line ------------------------------------------------------

@@ -161,6 +161,10 @@ TEST(the_node)
 	f = sound(&s);
 	s.node.d.config.snapshotter = overlayfs;
 	is(f, "snapshotter", EXPLAIN_WARNS, "overlayfs", "k3simg setup --root /srv/root");
+	s.node.d.config.nfiles = 1;
+	is(f, "snapshotter", EXPLAIN_WARNS, "overlayfs",
+	   "overlayfs[\"'\\'']|\\1\"native\"|' /etc/c.toml");
+	s.node.d.config.nfiles = 0;
 	s.node.d.config.file = NULL;
 	quiet(f, "snapshotter");
 	f = sound(&s);

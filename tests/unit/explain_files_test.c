@@ -165,11 +165,21 @@ TEST(users_in_files)
 
 /* ---- trees ---------------------------------------------------------------------------------- */
 
+/* One tree for all tests: each call of unit_tmpdir makes another directory. */
+static const char *tree_path(void)
+{
+	static const char *path;
+
+	if (!path)
+		path = unit_tmpdir();
+	return path;
+}
+
 static void put(const char *path, const void *p, size_t n, mode_t mode)
 {
-	K3_AUTO_FREE char *full = k3_xasprintf("%s/%s", unit_tmpdir(), path);
+	K3_AUTO_FREE char *full = k3_xasprintf("%s/%s", tree_path(), path);
 
-	for (char *s = full + strlen(unit_tmpdir()) + 1; (s = strchr(s, '/')); s++) {
+	for (char *s = full + strlen(tree_path()) + 1; (s = strchr(s, '/')); s++) {
 		*s = '\0';
 		(void)!mkdir(full, 0755);
 		*s = '/';
@@ -186,7 +196,7 @@ static void put_text(const char *path, const char *text, mode_t mode)
 
 static void put_link(const char *target, const char *path)
 {
-	K3_AUTO_FREE char *full = k3_xasprintf("%s/%s", unit_tmpdir(), path);
+	K3_AUTO_FREE char *full = k3_xasprintf("%s/%s", tree_path(), path);
 
 	(void)!unlink(full);
 	CHECK(!symlink(target, full));
@@ -194,7 +204,7 @@ static void put_link(const char *target, const char *path)
 
 static int open_tree(void)
 {
-	return open(unit_tmpdir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return open(tree_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 TEST(files_below_the_tree_only)
