@@ -13,10 +13,12 @@ static bool is(const struct explain_facts *f, enum program_state state)
 	return f->image.tree && f->program.state == state;
 }
 
-/* "the entrypoint of the image" or "the command of the pod" */
+/* Who says what is to run. */
 static const char *whose(const struct explain_facts *f)
 {
-	return f->from_pod ? "the command of the pod" : "the entrypoint of the image";
+	if (f->from_args)
+		return "the first argument of the pod";
+	return f->from_pod ? "the command of the pod" : "the program of the image";
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */

@@ -158,10 +158,17 @@ enum elf_fit elf_fits(const struct elf *f, const char *arch)
 
 /* ---- scripts -------------------------------------------------------------------------------- */
 
+static size_t skip_blanks(const char *text, size_t at, size_t end)
+{
+	while (at < end && (text[at] == ' ' || text[at] == '\t'))
+		at++;
+	return at;
+}
+
 bool elf_read_script(const uint8_t *p, size_t n, struct elf_script *out)
 {
 	const char *text = (const char *)p;
-	size_t end = 2, at = 2, word;
+	size_t end = 2, at, word;
 
 	*out = (struct elf_script){ 0 };
 	if (n < 2 || text[0] != '#' || text[1] != '!')
@@ -170,15 +177,13 @@ bool elf_read_script(const uint8_t *p, size_t n, struct elf_script *out)
 		n = ELF_SCRIPT_MAX - 1;
 	while (end < n && text[end] != '\n' && text[end])
 		end++;
-	while (at < end && (text[at] == ' ' || text[at] == '\t'))
-		at++;
-	for (word = at; word < end && text[word] != ' ' && text[word] != '\t';)
+	at = word = skip_blanks(text, 2, end);
+	while (word < end && text[word] != ' ' && text[word] != '\t')
 		word++;
 	if (word == at)
 		return false;
 	memcpy(out->program, text + at, word - at);
-	while (word < end && (text[word] == ' ' || text[word] == '\t'))
-		word++;
+	word = skip_blanks(text, word, end);
 	while (end > word && (text[end - 1] == ' ' || text[end - 1] == '\t'))
 		end--;
 	memcpy(out->argument, text + word, end - word);

@@ -76,6 +76,7 @@ static void find_word(struct explain_facts *f)
 		f->word = p->entrypoint.v[0];
 	} else if (args->n) {
 		f->word = args->v[0].s;
+		f->from_args = true;
 	} else if (p->command.n) {
 		f->word = p->command.v[0];
 	}
@@ -170,7 +171,7 @@ static void look_at_program(struct explain_facts *f, struct k3_root *root)
 	struct program_search s = search_of(f, f->word ? f->word : "");
 	bool elsewhere = f->pod->path.line && !f->pod->path.s;
 	/* The kubelet puts variables in; what they are is not all in the manifest. */
-	bool variable = (f->from_pod && f->word && strstr(f->word, "$(")) ||
+	bool variable = ((f->from_pod || f->from_args) && f->word && strstr(f->word, "$(")) ||
 			(s.path && f->pod->path.line && strstr(s.path, "$("));
 
 	if (!f->word || elsewhere || variable)

@@ -107,6 +107,7 @@ struct explain_facts {
 
 	const char *word; /* argv[0]; NULL = neither the pod nor the image says */
 	bool from_pod;    /* the pod does, in its command */
+	bool from_args;   /* or in its arguments, and the image has no entrypoint */
 	bool in_volume;   /* it may come from a volume that is mounted there */
 	const char *workdir;
 	bool workdir_file; /* is there, and is no directory */

@@ -15,16 +15,23 @@
 
 /* ---- one file ------------------------------------------------------------------------------- */
 
-/* The superuser needs any x bit; of the others' bits the first that fits decides. */
+/*
+ * The superuser needs any x bit; of the others' bits the first that fits decides.  Which groups a
+ * process has besides its own is not all known here, so that any but root's may be one of them.
+ */
 static bool may_execute(const struct stat *st, const struct program_search *s)
 {
+	bool own_group = st->st_gid == s->gid;
+
 	if (!(st->st_mode & 0111))
 		return false;
 	if (!s->user_known || !s->uid)
 		return true;
 	if (st->st_uid == s->uid)
 		return st->st_mode & 0100;
-	return st->st_gid == s->gid ? st->st_mode & 0010 : st->st_mode & 0001;
+	if (own_group)
+		return st->st_mode & 0010;
+	return st->st_mode & (st->st_gid ? 0011 : 0001);
 }
 
 static size_t read_head(int fd, uint8_t *head, size_t size)

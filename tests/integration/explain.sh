@@ -16,9 +16,8 @@ done
 unfit=127.0.0.1:$(cat "$T/unfit.port")
 cd "$T" || exit
 V3=io.containerd.cri.v1
-machine=$(uname -m)
-arch=amd64 foreign=arm64
-[ "$machine" != aarch64 ] || arch=arm64 foreign=amd64
+foreign=arm64
+[ "$(uname -m)" != aarch64 ] || foreign=amd64
 
 # machine DIR: its configuration, and the paths of its root.
 machine() {

@@ -468,7 +468,7 @@ TEST(the_program)
 		is(f, states[k].id, EXPLAIN_STOPS, states[k].part,
 		   "sed -i '5a\\    command: [\"/bin/sh\"]' pod.yaml");
 		f->alternative = NULL;
-		is(f, states[k].id, EXPLAIN_STOPS, "entrypoint of the image",
+		is(f, states[k].id, EXPLAIN_STOPS, "the program of the image",
 		   states[k].state == PROGRAM_FOREIGN ? " --platform linux/" : "k3simg repair");
 	}
 	f->program.state = PROGRAM_NO_INTERPRETER;
@@ -484,6 +484,8 @@ TEST(the_program)
 	   "the command of the pod, \"run\", is in no directory of "
 	   "PATH: /bin",
 	   "sed -i '7s|run|/bin/sh|' pod.yaml");
+	f->from_args = true;
+	is(f, "program", EXPLAIN_STOPS, "the first argument of the pod, \"run\"", "/bin/sh");
 	f->word = NULL;
 	is(f, "no-command", EXPLAIN_STOPS, "neither the image nor its pod", "5a\\    command: [");
 	f = sound(&s);

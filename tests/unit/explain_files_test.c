@@ -275,6 +275,7 @@ TEST(programs)
 
 	put("bin/static", elf, n, 0755);
 	put("app/tool", elf, n, 0750);
+	put("app/own", elf, n, 0700);
 	put("bin/plain", elf, n, 0644);
 	put_link("/bin/static", "bin/linked");
 	FINDS(PROGRAM_OK, "/bin/static", NULL, .word = "/bin/static");
@@ -288,7 +289,7 @@ TEST(programs)
 	FINDS(PROGRAM_MISSING, NULL, NULL, .word = "");
 	FINDS(PROGRAM_NO_FILE, "/bin", NULL, .word = "/bin");
 	FINDS(PROGRAM_NO_PERMISSION, "/bin/plain", NULL, .word = "/bin/plain");
-	FINDS(PROGRAM_NO_PERMISSION, "/app/tool", NULL, .word = "/app/tool", .user_known = true,
+	FINDS(PROGRAM_NO_PERMISSION, "/app/own", NULL, .word = "/app/own", .user_known = true,
 	      .uid = 4711, .gid = 4711);
 	FINDS(PROGRAM_OK, "/app/tool", NULL, .word = "/app/tool", .user_known = true, .uid = 4711,
 	      .gid = getgid());
