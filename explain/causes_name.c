@@ -96,13 +96,17 @@ static bool near(const struct explain_facts *f, struct explain_finding *out, enu
 	return true;
 }
 
-/* The name that is asked for becomes one more of an image that is there. */
+/*
+ * The name that is asked for becomes one more of an image that is there, which is named by its
+ * digest: a name that is not written in full is found by no command of ours either.
+ */
 static void tag(const struct explain_facts *f, struct explain_finding *out)
 {
 	K3_AUTO_FREE char *root = doctor_quote(f->node->d.root);
-	K3_AUTO_FREE char *from = doctor_quote(f->image.near_name);
 	K3_AUTO_FREE char *to = doctor_quote(f->name);
+	char from[OCI_DIGEST_TEXT_MAX];
 
+	oci_digest_format(&f->image.near_digest, from);
 	explain_run_this(out, "k3simg tag%s%s %s %s", f->node->default_root ? "" : " --root ",
 			 f->node->default_root ? "" : root, from, to);
 }

@@ -55,9 +55,10 @@ struct explain_image {
 	char *record_trouble; /* its record cannot be read */
 	struct oci_desc target;
 	enum explain_near near;
-	char *near_name; /* the one to take */
-	char *near_list; /* all of them, for a message */
-	char *spaces;    /* other namespaces that have the name, or NULL */
+	char *near_name;               /* the one to take */
+	struct oci_digest near_digest; /* of its target */
+	char *near_list;               /* all of them, for a message */
+	char *spaces;                  /* other namespaces that have the name, or NULL */
 
 	char *document_trouble; /* index, manifest or config: missing, damaged, no image */
 	bool document_missing;

@@ -103,6 +103,7 @@ void explain_find_near(const struct explain_node *n, const struct oci_ref *ref, 
 			x->near = near;
 			free(x->near_name);
 			x->near_name = k3_xstrdup(n->names[k].name);
+			x->near_digest = n->names[k].target.digest;
 			free(x->near_list);
 			x->near_list = NULL;
 			listed = 0;

@@ -255,7 +255,8 @@ TEST(absent_and_near)
 		const char *fix, *alone; /* with a manifest, and without */
 	} kinds[] = {
 		{ "same-image", EXPLAIN_SAME_IMAGE, "preload --root", "preload --root" },
-		{ "not-normal", EXPLAIN_NOT_NORMAL, "k3simg tag --root", "k3simg tag --root" },
+		{ "not-normal", EXPLAIN_NOT_NORMAL, "k3simg tag --root /srv/root sha256:0000",
+		  "k3simg tag --root" },
 		{ "case", EXPLAIN_CASE, "sed -i '5s|nginx:1|", "k3simg tag --root" },
 		{ "other-digest", EXPLAIN_OTHER_DIGEST, "preload --root", "preload --root" },
 		{ "registry", EXPLAIN_REGISTRY, "sed -i '5s|nginx:1|", "k3simg tag --root" },
