@@ -43,7 +43,7 @@ pod() {
 
 # cause NAME CAUSE SEVERITY ARGS...: on the machine $m.
 cause() {
-    check "$1: $2" "$PYTHON" -IS "$LIB/explain.py" "$2" "$3" "$K3SIMG" explain --sysroot "$m" "${@:4}"
+    check "$1: $2" "$PYTHON" "$LIB/explain.py" "$2" "$3" "$K3SIMG" explain --sysroot "$m" "${@:4}"
 }
 text() {
     "$K3SIMG" explain --sysroot "$m" "$@" 2>&1
