@@ -25,7 +25,7 @@ FUZZ_S ?= 60
 VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
-FOLDERS := base kube host oci bolt registry fetch unpack archive bundle snapshot grpc cri importer doctor pipeline setup cli
+FOLDERS := base kube host oci bolt registry fetch unpack archive bundle snapshot grpc cri importer doctor explain pipeline setup cli
 LIBS := libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)

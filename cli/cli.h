@@ -51,6 +51,7 @@ int cmd_setup(const struct cli *c, const struct command *cmd, int argc, char **a
 int cmd_cni(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_oci_runtime(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */

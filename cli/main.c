@@ -46,6 +46,8 @@ static const struct command commands[] = {
 	{ "oci-runtime", NULL, "ARGUMENTS", "Stand before the OCI runtime", cmd_oci_runtime },
 	{ "doctor", NULL, "[OPTIONS] [CHECK]...",
 	  "Check whether pods can start on this machine, and say what to do", cmd_doctor },
+	{ "explain", NULL, "[OPTIONS] IMAGE|POD.yaml...",
+	  "Tell why a pod would not start offline, and how to mend that", cmd_explain },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
 	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
@@ -69,6 +71,7 @@ static void usage(FILE *out)
 		"  k3simg verify --deep                     whether it is whole\n"
 		"  k3simg verify --start nginx:alpine       whether it starts\n"
 		"  k3simg doctor                            whether pods can start here\n"
+		"  k3simg explain pod.yaml                  why this one would not\n"
 		"\nExit status: 0 ok, 1 other, 2 usage, 3 not found, 4 authentication, 5 network,\n"
 		"6 integrity or platform, 7 store, 8 no space, 9 some images failed and the "
 		"others\n"

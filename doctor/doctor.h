@@ -88,6 +88,8 @@ struct doctor_finding {
 	struct doctor_fix fix;
 };
 void doctor_finding_release(struct doctor_finding *f);
+/* A word for a shell, as new memory. */
+char *doctor_quote(const char *word);
 
 struct doctor_check {
 	const char *id, *title;

@@ -19,8 +19,6 @@ char *doctor_section(const struct doctor_facts *f, bool images, const char *tabl
 const char *doctor_inside(const struct doctor_facts *f, const char *path);
 /* The mount that the root lies on, or NULL. */
 const struct host_mount *doctor_disk_mount(const struct doctor_facts *f);
-/* A word for a shell, as new memory. */
-char *doctor_quote(const char *word);
 
 /* The checks. */
 typedef void doctor_fn(const struct doctor_facts *f, struct doctor_finding *out);

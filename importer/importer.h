@@ -210,6 +210,20 @@ typedef int imp_record_fn(void *arg, const struct imp_record *r, struct k3_err *
 K3_MUST int imp_view_images(struct imp_view *v, imp_record_fn *fn, void *arg, struct k3_err *e);
 
 /*
+ * Calls fn with each other namespace that has a record of this name; the text is borrowed.  -1
+ * from fn ends the walk.
+ */
+typedef int imp_word_fn(void *arg, const char *word, struct k3_err *e);
+K3_MUST int imp_view_elsewhere(struct imp_view *v, const char *name, imp_word_fn *fn, void *arg,
+			       struct k3_err *e);
+/*
+ * Calls fn with each snapshotter that has a record of this chain ID in our namespace: what an
+ * image is unpacked for by meta.db, whether or not the snapshotter still has it.
+ */
+K3_MUST int imp_view_snapshotters(struct imp_view *v, const struct oci_digest *chain,
+				  imp_word_fn *fn, void *arg, struct k3_err *e);
+
+/*
  * mt.  Appends a document (index, manifest, config) from the staged or stored blob, verified
  * against digest and size (a size of 0 is one not known yet); one left in staging by an earlier
  * run counts as staged by this one from now on.  K3_NOTFOUND when the file is not there, K3_DIGEST.

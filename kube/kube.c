@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kube/kube.h"
+#include "kube/parse.h"
 
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/yaml.h"
 
 #define DEPTH_MAX 8u /* lists inside of lists; the API server makes none */
 
@@ -12,6 +11,9 @@ struct walk {
 	const struct kube_visitor *v;
 	unsigned visits;
 	struct k3_err *err;
+	/* Of the object that is looked at. */
+	const char *kind, *object;
+	const struct k3_yaml *spec;
 };
 
 /* ---- typed members ------------------------------------------------------------------------- */
@@ -21,9 +23,8 @@ static bool is_null(const struct k3_yaml *v)
 	return !v || (k3_yaml_is(v, K3_YAML_SCALAR) && !k3_yaml_str(v));
 }
 
-/* A member that must be of this kind; *out = NULL when it is absent or null. */
-static int member(struct walk *w, const struct k3_yaml *obj, const char *key,
-		  enum k3_yaml_kind kind, const struct k3_yaml **out)
+int kube_member(const struct k3_yaml *obj, const char *key, enum k3_yaml_kind kind,
+		const struct k3_yaml **out, struct k3_err *e)
 {
 	static const char *const names[] = { [K3_YAML_MAPPING] = "mapping",
 					     [K3_YAML_SEQUENCE] = "list",
@@ -34,10 +35,16 @@ static int member(struct walk *w, const struct k3_yaml *obj, const char *key,
 	if (is_null(v))
 		return 0;
 	if (!k3_yaml_is(v, kind))
-		return k3_fail(w->err, K3_FORMAT, "line %u: %s is no %s", k3_yaml_line(v), key,
+		return k3_fail(e, K3_FORMAT, "line %u: %s is no %s", k3_yaml_line(v), key,
 			       names[kind]);
 	*out = v;
 	return 0;
+}
+
+static int member(struct walk *w, const struct k3_yaml *obj, const char *key,
+		  enum k3_yaml_kind kind, const struct k3_yaml **out)
+{
+	return kube_member(obj, key, kind, out, w->err);
 }
 
 /* Follows mappings; *out = NULL when one of them is absent. */
@@ -68,16 +75,26 @@ static int visit(struct walk *w, const struct k3_yaml *v)
 
 /* ---- pods ---------------------------------------------------------------------------------- */
 
-static int take_image(struct walk *w, const struct k3_yaml *image)
+/* c: the container or volume that has it. */
+static int take_image(struct walk *w, const struct k3_yaml *image, const struct k3_yaml *c,
+		      enum kube_role role)
 {
 	unsigned line = k3_yaml_line(image);
+	struct kube_facts f = { .c = { .role = role,
+				       .kind = w->kind,
+				       .object = w->object,
+				       .image = { k3_yaml_str(image), line } } };
 
-	if (w->v->image(w->v->arg, k3_yaml_str(image), line, w->err))
+	if (w->v->image && w->v->image(w->v->arg, k3_yaml_str(image), line, w->err))
 		return k3_wrap(w->err, "line %u", line);
-	return 0;
+	if (!w->v->container)
+		return 0;
+	if (kube_read_facts(w->spec, c, &f, w->err))
+		return -1;
+	return w->v->container(w->v->arg, &f.c, w->err) ? k3_wrap(w->err, "line %u", line) : 0;
 }
 
-static int container(struct walk *w, const struct k3_yaml *c)
+static int container(struct walk *w, const struct k3_yaml *c, enum kube_role role)
 {
 	const struct k3_yaml *image;
 
@@ -87,7 +104,7 @@ static int container(struct walk *w, const struct k3_yaml *c)
 	if (member(w, c, "image", K3_YAML_SCALAR, &image))
 		return -1;
 	if (*text_of(image))
-		return take_image(w, image);
+		return take_image(w, image, c, role);
 	w->v->note(w->v->arg, &(struct kube_note){ .kind = KUBE_NO_IMAGE,
 						   .line = k3_yaml_line(c),
 						   .what = "",
@@ -97,7 +114,7 @@ static int container(struct walk *w, const struct k3_yaml *c)
 }
 
 /* An image mounted as a volume (KEP-4639). */
-static int volume(struct walk *w, const struct k3_yaml *v)
+static int volume(struct walk *w, const struct k3_yaml *v, enum kube_role role)
 {
 	const struct k3_yaml *source, *reference;
 
@@ -107,25 +124,29 @@ static int volume(struct walk *w, const struct k3_yaml *v)
 	if (member(w, v, "image", K3_YAML_MAPPING, &source) ||
 	    member(w, source, "reference", K3_YAML_SCALAR, &reference))
 		return -1;
-	return *text_of(reference) ? take_image(w, reference) : 0;
+	return *text_of(reference) ? take_image(w, reference, v, role) : 0;
 }
 
 static int pod(struct walk *w, const struct k3_yaml *spec)
 {
 	static const struct {
 		const char *key;
-		int (*take)(struct walk *w, const struct k3_yaml *v);
-	} lists[] = { { "initContainers", container },
-		      { "containers", container },
-		      { "ephemeralContainers", container },
-		      { "volumes", volume } };
+		int (*take)(struct walk *w, const struct k3_yaml *v, enum kube_role role);
+		enum kube_role role;
+	} lists[] = { { "initContainers", container, KUBE_INIT },
+		      { "containers", container, KUBE_MAIN },
+		      { "ephemeralContainers", container, KUBE_EPHEMERAL },
+		      { "volumes", volume, KUBE_VOLUME } };
 	const struct k3_yaml *list;
+
+	w->spec = spec;
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(lists); i++) {
 		if (member(w, spec, lists[i].key, K3_YAML_SEQUENCE, &list))
 			return -1;
 		for (size_t j = 0; j < k3_yaml_len(list); j++)
-			if (visit(w, k3_yaml_at(list, j)) || lists[i].take(w, k3_yaml_at(list, j)))
+			if (visit(w, k3_yaml_at(list, j)) ||
+			    lists[i].take(w, k3_yaml_at(list, j), lists[i].role))
 				return -1;
 	}
 	return 0;
@@ -282,6 +303,8 @@ static int object(struct walk *w, const struct k3_yaml *obj, const char *version
 
 	const struct workload *l = find_workload(version, kind, kind_len);
 
+	w->kind = l ? l->kind : "";
+	w->object = text_of(k3_yaml_get(k3_yaml_get(obj, "metadata"), "name"));
 	if (l)
 		return descend(w, obj, l->path, &part) || pod(w, part) ? -1 : 0;
 	if (own_kind && is_list(kind)) {

@@ -233,6 +233,23 @@ K3_MUST int oci_image_parse(const void *manifest, size_t nm, const void *config,
 			    struct oci_image *out, struct k3_err *e);
 void oci_image_release(struct oci_image *img);
 /*
+ * What a config says of the process that runs: image-spec config.md.  Texts of the image, not
+ * checked beyond their type.
+ */
+struct oci_words {
+	char **v;
+	size_t n;
+};
+struct oci_process {
+	struct oci_words entrypoint, command;
+	char *path;           /* the last PATH of Env, or NULL */
+	char *user, *workdir; /* "" = not said */
+};
+/* K3_FORMAT when a field has a wrong type, K3_LIMIT. */
+K3_MUST int oci_process_parse(const void *config, size_t n, struct oci_process *out,
+			      struct k3_err *e);
+void oci_process_release(struct oci_process *p);
+/*
  * All that a manifest refers to, config first, whatever it is: for those who only copy.  Also an
  * artifact's.  *out (n of them) is the caller's to free.  K3_FORMAT, K3_LIMIT, K3_UNSUPPORTED.
  */

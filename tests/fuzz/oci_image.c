@@ -23,6 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct oci_desc desc;
 	struct k3_err e = { 0 };
 
+	struct oci_process process;
+
+	if (oci_process_parse(config, nc, &process, &e))
+		must(e.code == K3_FORMAT || e.code == K3_LIMIT);
+	else
+		must(process.user && process.workdir);
+	oci_process_release(&process);
 	oci_document_kind(data, nm);
 	int no_config = oci_manifest_config(data, nm, &desc, &e);
 

@@ -217,4 +217,107 @@ TEST(laughs_are_limited)
 	HAS_STR(err.msg, "8 nested lists");
 }
 
+/* ---- what a pod says of its containers ------------------------------------------------------ */
+
+static const char *text(const struct kube_text *t)
+{
+	return t->s ? t->s : "-";
+}
+
+/* "role kind/object name image policy command args path workdir mounts user …; " */
+static int describe(void *arg, const struct kube_container *c, struct k3_err *e)
+{
+	struct found *f = arg;
+	size_t used = strlen(f->text);
+
+	(void)e;
+	snprintf(f->text + used, sizeof(f->text) - used,
+		 "%d %s/%s %s %s@%u %s@%u [%zu %s%s] [%zu%s] %s@%u %s [%zu] %s %d %u %s %s/%s %d; ",
+		 c->role, c->kind, c->object, c->name, text(&c->image), c->image.line,
+		 text(&c->pull_policy), c->pull_policy.line, c->command.n,
+		 c->command.n ? c->command.v[0].s : "", c->command.set ? "" : "unset", c->args.n,
+		 c->args.set ? "" : " unset", text(&c->path), c->path.line, text(&c->workdir),
+		 c->mounts.n, text(&c->user), c->non_root, c->security_line,
+		 text(&c->runtime_class), text(&c->node_os), text(&c->node_arch), c->pull_secrets);
+	return 0;
+}
+
+static int look_closely(const char *yaml, struct found *f, struct k3_err *e)
+{
+	const struct kube_visitor v = { .note = note, .container = describe, .arg = f };
+
+	return kube_images(yaml, strlen(yaml), &v, e);
+}
+
+static void describes(const char *yaml, const char *want)
+{
+	struct found f = { 0 };
+	struct k3_err err;
+
+	OK(look_closely(yaml, &f, &err));
+	EQ_STR(f.text, want);
+}
+
+TEST(facts_of_containers)
+{
+	describes("apiVersion: apps/v1\n"
+		  "kind: Deployment\n"
+		  "metadata: {name: web}\n"
+		  "spec:\n"
+		  "  template:\n"
+		  "    spec:\n"
+		  "      runtimeClassName: kata\n"
+		  "      nodeSelector: {kubernetes.io/arch: arm64}\n"
+		  "      os: {name: linux}\n"
+		  "      imagePullSecrets: [{name: key}]\n"
+		  "      securityContext: {runAsUser: 1000, runAsNonRoot: true}\n"
+		  "      initContainers: [{name: i, image: a, command: [], args: [x, y]}]\n"
+		  "      containers:\n"
+		  "      - name: m\n"
+		  "        image: b\n"
+		  "        imagePullPolicy: Always\n"
+		  "        command: [sh, -c]\n"
+		  "        workingDir: /srv\n"
+		  "        env:\n"
+		  "        - {name: PATH, value: /old}\n"
+		  "        - {name: PATH, value: /bin}\n"
+		  "        securityContext:\n"
+		  "          runAsUser: 0\n"
+		  "          runAsNonRoot: false\n"
+		  "        volumeMounts: [{name: v, mountPath: /data}]\n"
+		  "      volumes: [{name: v, image: {reference: c, pullPolicy: Never}}]\n",
+		  "0 Deployment/web i a@12 -@0 [0 ] [2] -@0 - [0] 1000 2 0 kata linux/arm64 1; "
+		  "1 Deployment/web m b@15 Always@16 [2 sh] [0 unset] /bin@21 /srv [1] 0 1 23 kata "
+		  "linux/arm64 1; "
+		  "3 Deployment/web v c@26 Never@26 [0 unset] [0 unset] -@0 - [0] - 0 0 kata "
+		  "linux/arm64 1; ");
+	describes("{apiVersion: v1, kind: Pod, spec: {containers: [{image: a, env: [{name: PATH, "
+		  "valueFrom: {}}]}], ephemeralContainers: [{image: b, env: [{name: PATH}]}]}}",
+		  "1 Pod/  a@1 -@0 [0 unset] [0 unset] -@1 - [0] - 0 0 - -/- 0; "
+		  "2 Pod/  b@1 -@0 [0 unset] [0 unset] @1 - [0] - 0 0 - -/- 0; ");
+}
+
+TEST(facts_of_wrong_types)
+{
+	static const char *const members[] = {
+		"command: x",        "args: [[]]",         "env: 1",
+		"workingDir: []",    "securityContext: 1", "securityContext: {runAsNonRoot: 7}",
+		"volumeMounts: [1]", "imagePullPolicy: {}"
+	};
+	char yaml[256];
+
+	for (size_t k = 0; k < sizeof(members) / sizeof(members[0]); k++) {
+		struct found f = { 0 };
+		struct k3_err err;
+
+		snprintf(yaml, sizeof(yaml),
+			 "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - {image: a, %s}\n",
+			 members[k]);
+		FAILS(look_closely(yaml, &f, &err), K3_FORMAT);
+		HAS_STR(err.msg, "line 5: ");
+		/* Whoever wants images alone is not bothered. */
+		finds(yaml, "a@5 ");
+	}
+}
+
 UNIT_MAIN
