@@ -151,9 +151,9 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 		 struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	PROGRESS_AUTO_FREE struct progress *p =
-		progress_start(s->shown, PROGRESS_FETCH, s->verbose, opts->connections,
-			       (const char *const *)w->names, w->n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_FETCH, s->verbose,
+							       opts->connections,
+							       (const char *const *)w->names, w->n);
 	struct pl_save_opts o = *opts;
 	struct k3_err e;
 

@@ -104,9 +104,9 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 		   size_t asked, struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	PROGRESS_AUTO_FREE struct progress *p =
-		progress_start(s->shown, PROGRESS_PRELOAD, s->verbose, opts->jobs,
-			       (const char *const *)w->names, w->n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_PRELOAD,
+							       s->verbose, opts->jobs,
+							       (const char *const *)w->names, w->n);
 	struct pl_opts o = *opts;
 	struct k3_err e;
 	uint64_t start = k3_now_ms();

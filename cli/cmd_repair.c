@@ -154,8 +154,8 @@ static int repair(const struct settings *s, const struct pl_opts *o, const struc
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
-	PROGRESS_AUTO_FREE struct progress *p =
-		progress_start(s->shown, PROGRESS_REPAIR, false, o->jobs, refs->items, refs->n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_REPAIR, false,
+							       o->jobs, refs->items, refs->n);
 	bool json = !strcmp(s->output, "json");
 	int status = 0;
 

@@ -168,8 +168,8 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 		oci_ref_release(&q.ref);
 		return cli_error(&e);
 	}
-	PROGRESS_AUTO_FREE struct progress *p =
-		progress_start(s->shown, PROGRESS_UNPACK, s->verbose, 0, &word, 1);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_UNPACK,
+							       s->verbose, 0, &word, 1);
 	struct listener to = { .progress = p, .verbose = s->verbose };
 
 	o.arg = &to;
@@ -180,9 +180,9 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 	if (rc)
 		return progress_finish(p, progress_error(p, NULL, &e));
 	if (to.losses > LOSSES_SHOWN && !s->verbose) {
-		K3_AUTO_FREE char *text = k3_xasprintf(
-			"%llu more were refused; -v shows them",
-			(unsigned long long)(to.losses - LOSSES_SHOWN));
+		K3_AUTO_FREE char *text =
+			k3_xasprintf("%llu more were refused; -v shows them",
+				     (unsigned long long)(to.losses - LOSSES_SHOWN));
 
 		progress_warning(p, NULL, text);
 	}

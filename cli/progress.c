@@ -111,7 +111,7 @@ static void draw(struct progress *p, uint64_t now)
 
 	if (p->paused)
 		return;
-	state_look(&p->st, now);
+	progress_state_look(&p->st, now);
 	bars_draw(&p->bars, &v, p->above.len ? (const char *)p->above.p : "", now);
 	k3_buf_reset(&p->above);
 }
@@ -145,9 +145,9 @@ static char *safe_text(const char *s)
 static const char *command_of(enum progress_work work)
 {
 	static const char *const names[] = {
-		[PROGRESS_PRELOAD] = "preload",       [PROGRESS_FETCH] = "fetch",
-		[PROGRESS_CREATE] = "bundle create",  [PROGRESS_APPLY] = "bundle apply",
-		[PROGRESS_UNPACK] = "unpack",         [PROGRESS_REPAIR] = "repair",
+		[PROGRESS_PRELOAD] = "preload",      [PROGRESS_FETCH] = "fetch",
+		[PROGRESS_CREATE] = "bundle create", [PROGRESS_APPLY] = "bundle apply",
+		[PROGRESS_UNPACK] = "unpack",        [PROGRESS_REPAIR] = "repair",
 	};
 
 	return names[work];
@@ -166,7 +166,7 @@ struct progress *progress_new(const struct progress_opts *o)
 	p->safe_names = k3_xcalloc(o->n, sizeof(*p->safe_names));
 	for (size_t i = 0; i < o->n; i++)
 		p->safe_names[i] = safe_text(o->names[i]);
-	state_init(&p->st, o->n, now);
+	progress_state_init(&p->st, o->n, now);
 	bars_init(&p->bars, &p->o.terminal);
 	p->lines = (struct lines){ .names = (const char *const *)p->safe_names,
 				   .words = progress_words(o->work),
@@ -220,7 +220,7 @@ static void take_away(struct progress *p, bool keep)
 
 	if (p->o.mode != PROGRESS_BAR)
 		return;
-	state_look(&p->st, now);
+	progress_state_look(&p->st, now);
 	bars_end(&p->bars, &v, p->above.len ? (const char *)p->above.p : "", keep, now);
 	k3_buf_reset(&p->above);
 }
@@ -255,7 +255,7 @@ void progress_free(struct progress *p)
 		free(p->safe_names[i]);
 	free(p->safe_names);
 	free(p->status);
-	state_release(&p->st);
+	progress_state_release(&p->st);
 	bars_release(&p->bars);
 	k3_buf_release(&p->above);
 	k3_monitor_free(p->mon);
@@ -327,7 +327,7 @@ void progress_event(void *arg, const struct pl_event *ev)
 	enum pl_phase before = phase_before(p, ev);
 
 	p->paused = false;
-	state_event(&p->st, ev, now);
+	progress_state_event(&p->st, ev, now);
 	if (ev->kind == PL_EV_PLANNED)
 		free(K3_STEAL(p->status));
 	if (p->o.mode == PROGRESS_JSON) {

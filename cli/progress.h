@@ -50,7 +50,8 @@ struct progress_opts {
 };
 
 struct progress *progress_new(const struct progress_opts *o);
-/* The same on stderr, with the machine's clock.  jobs as pl_opts.jobs: with 1 there is no thread. */
+/* The same on stderr, with the machine's clock.  jobs as pl_opts.jobs: with 1 there is no thread.
+ */
 struct progress *progress_start(enum progress_mode mode, enum progress_work work, bool verbose,
 				unsigned jobs, const char *const *names, size_t n);
 /* Any thread, one call at a time; pl_opts.event, arg is the struct progress. */

@@ -153,8 +153,8 @@ static void draw_layer(struct sheet *s, const struct layer_progress *l)
 	if (done)
 		ready = there = l->total;
 	/* The bytes of what the word says. */
-	words_pair(there < l->total || !(l->needs & PL_NEEDS_UNPACK) ? there : ready, l->total, pair,
-		   sizeof(pair));
+	words_pair(there < l->total || !(l->needs & PL_NEEDS_UNPACK) ? there : ready, l->total,
+		   pair, sizeof(pair));
 	if (width >= WIDE) {
 		row_text(&s->row, ROW_PLAIN, "    ");
 		row_text(&s->row, ROW_DIM, hex);
@@ -264,7 +264,8 @@ static void draw_image(struct sheet *s, size_t i, const struct image_sum *sum, e
 		row_text(&s->row, ROW_PLAIN, "  ");
 		row_text(&s->row, ROW_RED, im->why);
 	} else if (kind == KIND_RESOLVING) {
-		row_name(&s->row, ROW_PLAIN, s->v->names[i], width - 2 - (width >= MEDIUM ? 11 : 0));
+		row_name(&s->row, ROW_PLAIN, s->v->names[i],
+			 width - 2 - (width >= MEDIUM ? 11 : 0));
 		row_text(&s->row, ROW_DIM, "  resolving");
 	} else {
 		row_name(&s->row, kind == KIND_WORKING ? ROW_BOLD : ROW_PLAIN, s->v->names[i],

@@ -178,9 +178,12 @@ static void run(struct json_stream *s, struct progress_state *st, uint64_t now)
 {
 	AUTO_EVENT struct event e;
 
-	state_look(st, now);
+	progress_state_look(st, now);
 	begin(s, &e, "progress", now);
-	k3_jw_str(&e.w, "phase", st->committing ? "writing" : st->planned ? "working" : "resolving");
+	k3_jw_str(&e.w, "phase",
+		  st->committing ? "writing"
+		  : st->planned  ? "working"
+				 : "resolving");
 	put_run(&e.w, st);
 	if (st->fetch.begin_ms && st->fetch.left)
 		k3_jw_u64(&e.w, "bytesPerSecond", (uint64_t)st->fetch.rate);
@@ -243,13 +246,13 @@ void json_summary(struct json_stream *s, struct progress_state *st, int status, 
 	AUTO_EVENT struct event e;
 
 	/* What came of it, whatever was still open. */
-	state_look(st, now);
+	progress_state_look(st, now);
 	begin(s, &e, "summary", now);
 	k3_jw_str(&e.w, "status",
-		  status == 0                   ? "ok"
-		  : status == CLI_PARTIAL_EXIT  ? "partial"
+		  status == 0                              ? "ok"
+		  : status == CLI_PARTIAL_EXIT             ? "partial"
 		  : status == k3_exit_status(K3_CANCELLED) ? "interrupted"
-						: "failed");
+							   : "failed");
 	k3_jw_u64(&e.w, "exitStatus", (uint64_t)status);
 	put_run(&e.w, st);
 	k3_jw_u64(&e.w, "milliseconds", now - st->start_ms);

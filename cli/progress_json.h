@@ -16,7 +16,7 @@ struct json_stream {
 };
 
 void json_start(struct json_stream *s, const struct progress_state *st, uint64_t now);
-/* After state_event; before: the layer's phase until then. */
+/* After progress_state_event; before: the layer's phase until then. */
 void json_event(struct json_stream *s, struct progress_state *st, const struct pl_event *ev,
 		enum pl_phase before, uint64_t now);
 /* "status", "warning", "waiting", "retry": an event that is a message; image may be NULL. */

@@ -57,7 +57,7 @@ static char *plan_line(const struct lines *l, struct progress_state *st, uint64_
 	size_t layers = 0, wanted = 0, unpack = 0;
 	char size[16];
 
-	state_look(st, now);
+	progress_state_look(st, now);
 	for (size_t i = 0; i < st->n; i++) {
 		const struct image_progress *im = &st->images[i];
 
@@ -86,14 +86,15 @@ static char *still_line(const struct lines *l, struct progress_state *st, uint64
 	const struct flow *f = st->fetch.total ? &st->fetch : &st->unpack;
 	char pair[24], rate[32] = "", left[24] = "";
 
-	state_look(st, now);
+	progress_state_look(st, now);
 	words_pair(f->done, f->total, pair, sizeof(pair));
 	if (st->fetch.left && st->fetch.begin_ms)
 		words_rate(&st->fetch, rate, sizeof(rate));
 	if (st->has_left)
 		words_left(st->left_ms, left, sizeof(left));
-	K3_AUTO_FREE char *head = st->n == 1 ? k3_xasprintf("%s: ", l->names[0])
-					     : k3_xasprintf("%zu of %zu images, ", st->whole, st->n);
+	K3_AUTO_FREE char *head = st->n == 1
+					  ? k3_xasprintf("%s: ", l->names[0])
+					  : k3_xasprintf("%zu of %zu images, ", st->whole, st->n);
 
 	return k3_xasprintf("%s%u%%, %s%s%s%s%s%s", head, st->permille / 10, pair,
 			    *rate ? ", " : "", rate, *left ? ", " : "", left, *left ? " left" : "");
@@ -111,10 +112,10 @@ static char *layer_line(const struct lines *l, const struct progress_state *st,
 	k3_hex(layer->digest.hash, 6, hex);
 	cli_size(layer->total, size, sizeof(size));
 	return k3_xasprintf("%s: %s %s %s (%s)", l->names[ev->image], l->words->part, hex,
-			    layer_was_there(layer)         ? "present"
-			    : ev->phase == PL_LAYER_DONE   ? l->words->unpacked
-			    : layer->local                 ? l->words->read
-							   : "downloaded",
+			    layer_was_there(layer)       ? "present"
+			    : ev->phase == PL_LAYER_DONE ? l->words->unpacked
+			    : layer->local               ? l->words->read
+							 : "downloaded",
 			    size);
 }
 

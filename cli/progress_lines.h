@@ -15,7 +15,7 @@ struct lines {
 	uint64_t told_ms; /* the last one */
 };
 
-/* The line that an event gives, after state_event, or NULL; the caller's. */
+/* The line that an event gives, after progress_state_event, or NULL; the caller's. */
 char *lines_event(struct lines *l, struct progress_state *st, const struct pl_event *ev,
 		  enum pl_phase before, uint64_t now);
 

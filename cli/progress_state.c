@@ -9,16 +9,16 @@
 /* Speed and time left follow a change within some seconds: they are read, not measured. */
 #define RATE_TAU_MS 3000.0
 #define LEFT_TAU_MS 4000.0
-#define LEFT_MIN_MS 2000u        /* nobody can tell earlier */
-#define LEFT_MAX_MS 359999000.0  /* 99:59:59; more than that means that nothing comes */
+#define LEFT_MIN_MS 2000u       /* nobody can tell earlier */
+#define LEFT_MAX_MS 359999000.0 /* 99:59:59; more than that means that nothing comes */
 
-void state_init(struct progress_state *st, size_t n, uint64_t now)
+void progress_state_init(struct progress_state *st, size_t n, uint64_t now)
 {
 	*st = (struct progress_state){ .n = n, .start_ms = now, .look_ms = now, .resolving = n };
 	st->images = k3_xcalloc(n, sizeof(*st->images));
 }
 
-void state_release(struct progress_state *st)
+void progress_state_release(struct progress_state *st)
 {
 	for (size_t i = 0; i < st->n; i++) {
 		free(st->images[i].layers);
@@ -181,7 +181,7 @@ static void failed(struct image_progress *im, const struct k3_err *why)
 	im->why = k3_xstrdup(why->msg);
 }
 
-void state_event(struct progress_state *st, const struct pl_event *ev, uint64_t now)
+void progress_state_event(struct progress_state *st, const struct pl_event *ev, uint64_t now)
 {
 	st->waiting = ev->kind == PL_EV_WAITING;
 	switch (ev->kind) {
@@ -217,7 +217,8 @@ void state_event(struct progress_state *st, const struct pl_event *ev, uint64_t 
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void add(struct flow *f, uint64_t total, uint64_t done, uint64_t now_there, bool failed_image)
+static void add(struct flow *f, uint64_t total, uint64_t done, uint64_t now_there,
+		bool failed_image)
 {
 	done = at_most(done, total);
 	/* Of an image that failed no more is expected. */
@@ -297,13 +298,14 @@ static void look_at_left(struct progress_state *st, uint64_t now)
 	bool known = (fetch || unpack) && ms <= LEFT_MAX_MS;
 
 	if (known)
-		st->left_ms = st->has_left ? follow(expected, ms, LEFT_TAU_MS, dt, LEFT_TAU_MS) : ms;
+		st->left_ms = st->has_left ? follow(expected, ms, LEFT_TAU_MS, dt, LEFT_TAU_MS)
+					   : ms;
 	if (st->left_ms < 0)
 		st->left_ms = 0;
 	st->has_left = known;
 }
 
-void state_look(struct progress_state *st, uint64_t now)
+void progress_state_look(struct progress_state *st, uint64_t now)
 {
 	sum_up(st);
 	uint64_t work = st->fetch.done + st->unpack.done, all = st->fetch.total + st->unpack.total;

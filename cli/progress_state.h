@@ -45,7 +45,7 @@ struct progress_state {
 	bool planned, waiting, committing;
 	uint64_t written, write_total; /* PL_EV_COMMIT's */
 	uint64_t start_ms;
-	/* below: as of the last state_look */
+	/* below: as of the last progress_state_look */
 	uint64_t look_ms;
 	struct flow fetch, unpack;
 	size_t resolving, working, whole, failed;
@@ -55,11 +55,11 @@ struct progress_state {
 	double left_ms;
 };
 
-void state_init(struct progress_state *st, size_t n, uint64_t now);
-void state_release(struct progress_state *st);
-void state_event(struct progress_state *st, const struct pl_event *ev, uint64_t now);
+void progress_state_init(struct progress_state *st, size_t n, uint64_t now);
+void progress_state_release(struct progress_state *st);
+void progress_state_event(struct progress_state *st, const struct pl_event *ev, uint64_t now);
 /* Sums up; speed and time left follow when 200 ms have passed. */
-void state_look(struct progress_state *st, uint64_t now);
+void progress_state_look(struct progress_state *st, uint64_t now);
 
 bool layer_is_done(const struct layer_progress *l);
 /* It is on its way: some of it has come, or is being unpacked. */

@@ -3,11 +3,12 @@
 #ifndef K3_CLI_PROGRESS_WORDS_H
 #define K3_CLI_PROGRESS_WORDS_H
 
+#include "cli/progress.h"
 #include "cli/progress_state.h"
 
 struct progress_words {
-	const char *part, *parts;                /* "layer", "layers" */
-	const char *reading, *read;              /* from an archive or bundle */
+	const char *part, *parts;   /* "layer", "layers" */
+	const char *reading, *read; /* from an archive or bundle */
 	const char *unpacking, *unpacked;
 	const char *committing;
 };

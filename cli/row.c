@@ -10,7 +10,7 @@
 #define TEXT_MAX 1024 /* of one piece: a terminal is narrower */
 
 static const char *const styles[] = {
-	[ROW_PLAIN] = "",       [ROW_DIM] = "\x1b[2m",   [ROW_BOLD] = "\x1b[1m",
+	[ROW_PLAIN] = "",         [ROW_DIM] = "\x1b[2m",   [ROW_BOLD] = "\x1b[1m",
 	[ROW_GREEN] = "\x1b[32m", [ROW_CYAN] = "\x1b[36m", [ROW_RED] = "\x1b[31m",
 };
 

@@ -48,8 +48,8 @@ struct terminal_size terminal_size(const struct terminal *t)
 	struct terminal_size size = { DEFAULT_COLUMNS, DEFAULT_ROWS };
 	struct winsize w = { 0 };
 
-	if (t->fixed.columns)
-		return t->fixed;
+	if (t->fixed)
+		return *t->fixed;
 	if (ioctl(t->fd, TIOCGWINSZ, &w))
 		return size;
 	if (w.ws_col)

@@ -12,10 +12,10 @@ struct terminal_size {
 
 struct terminal {
 	int fd;
-	struct terminal_size fixed; /* of what cannot be asked for it; 0 = ask */
-	bool moves;   /* a terminal whose cursor can be moved */
-	bool colour;  /* may be coloured */
-	bool unicode; /* shows more than ASCII */
+	const struct terminal_size *fixed; /* of what cannot be asked for it, or NULL */
+	bool moves;                        /* a terminal whose cursor can be moved */
+	bool colour;                       /* may be coloured */
+	bool unicode;                      /* shows more than ASCII */
 	bool reflows; /* lines that became too long are wrapped anew when it gets narrower */
 	bool results; /* standard output is a terminal, too */
 };

@@ -79,9 +79,8 @@ static int take(void *arg, const void *p, size_t n, struct k3_err *e)
 	if (bundle_writer_data(c->out, p, n, e))
 		return -1;
 	c->written += n;
-	run_event(&c->run, &(struct pl_event){ .kind = PL_EV_COMMIT,
-					       .done = c->written,
-					       .total = c->bytes });
+	run_event(&c->run, &(struct pl_event){
+				   .kind = PL_EV_COMMIT, .done = c->written, .total = c->bytes });
 	return 0;
 }
 

@@ -111,15 +111,15 @@ struct pl_loss {
 enum pl_event_kind {
 	/* image, with the digest of its manifest or index: total = layers, done = their bytes */
 	PL_EV_RESOLVED,
-	PL_EV_LAYER,    /* image, layer: phase, done of total bytes */
-	PL_EV_PLANNED,  /* each layer was told of, with what it needs: the work is known */
-	PL_EV_WHOLE,    /* image: built, waits for the commit */
-	PL_EV_FAILED,   /* image: err */
-	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
-	PL_EV_NOTICE,   /* text: what the user should know of a registry; image unknown */
+	PL_EV_LAYER,   /* image, layer: phase, done of total bytes */
+	PL_EV_PLANNED, /* each layer was told of, with what it needs: the work is known */
+	PL_EV_WHOLE,   /* image: built, waits for the commit */
+	PL_EV_FAILED,  /* image: err */
+	PL_EV_RETRY,   /* text: what is tried again and why; image unknown */
+	PL_EV_NOTICE,  /* text: what the user should know of a registry; image unknown */
 	/* image: loss, done times (1); text: the same in words.  Told with all images it is in */
 	PL_EV_LOSS,
-	PL_EV_WAITING,  /* another k3simg works on this root */
+	PL_EV_WAITING, /* another k3simg works on this root */
 	/*
 	 * Everything is whole: new trees and blobs go to disk, or a bundle is written.  Of a bundle
 	 * it comes again and again, with done of total bytes; total = 0: it is not known.
