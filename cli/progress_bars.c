@@ -152,9 +152,13 @@ static void draw_layer(struct sheet *s, const struct layer_progress *l)
 	ready = l->needs & PL_NEEDS_UNPACK ? l->unpacked : there;
 	if (done)
 		ready = there = l->total;
-	/* The bytes of what the word says. */
-	words_pair(there < l->total || !(l->needs & PL_NEEDS_UNPACK) ? there : ready, l->total,
-		   pair, sizeof(pair));
+	/* What moves, of how much; what does not is as large as it is. */
+	if (ready < there && there == l->total && l->phase == PL_LAYER_UNPACKING)
+		words_pair(ready, l->total, pair, sizeof(pair));
+	else if (there < l->total && l->phase != PL_LAYER_WAITING)
+		words_pair(there, l->total, pair, sizeof(pair));
+	else
+		cli_size(l->total, pair, sizeof(pair));
 	if (width >= WIDE) {
 		row_text(&s->row, ROW_PLAIN, "    ");
 		row_text(&s->row, ROW_DIM, hex);

@@ -68,6 +68,8 @@ static void fetched(struct progress_state *st, struct layer_progress *l, uint64_
 
 	if (!(l->needs & PL_NEEDS_BYTES))
 		return;
+	if (!st->fetch.begin_ms)
+		st->fetch.begin_ms = now;
 	l->begun = true;
 	move(counts ? &st->fetch : NULL, &l->fetched_now, &l->fetched, there, now);
 }

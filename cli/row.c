@@ -90,12 +90,28 @@ static void end_style(struct row *r, enum row_style style)
 		put(r, "\x1b[0m", 4);
 }
 
+/* What a text that is cut has in place of the rest. */
+static const char *cut_mark(const struct row_look *look)
+{
+	return look->ctype ? "\u2026" : "...";
+}
+
 void row_text(struct row *r, enum row_style style, const char *text)
 {
+	size_t room = r->width - r->used;
+
 	if (r->used >= r->width || !*text)
 		return;
 	begin_style(r, style);
-	put_columns(r, text, r->width - r->used);
+	if (row_columns(r->look, text) > room) {
+		const char *mark = cut_mark(r->look);
+		size_t wide = row_columns(r->look, mark);
+
+		put_columns(r, text, room > wide ? room - wide : 0);
+		put_columns(r, mark, r->width - r->used);
+	} else {
+		put_columns(r, text, room);
+	}
 	end_style(r, style);
 }
 
@@ -128,7 +144,7 @@ static const char *tail_of(const struct row_look *look, const char *text, size_t
 
 void row_name(struct row *r, enum row_style style, const char *text, size_t columns)
 {
-	const char *mark = r->look->ctype ? "\u2026" : "...";
+	const char *mark = cut_mark(r->look);
 	size_t room = r->width - r->used, end, wide = row_columns(r->look, mark);
 
 	columns = columns < room ? columns : room;

@@ -561,7 +561,7 @@ static void golden(const char *scene, size_t columns, size_t rows, bool fine, bo
 	EQ_INT(v->wrapped, 0);
 	EQ_INT(v->unknown, 0);
 	CHECK(!v->hidden);
-	CHECK(colour == (strstr(out, "\x1b[3") != NULL));
+	CHECK(colour == (strstr(out, "\x1b[0m") != NULL));
 	K3_AUTO_FREE char *text = screen_text(v);
 
 	if (!colour)
@@ -674,15 +674,15 @@ TEST(names_are_cut_in_the_middle)
 		size_t columns;
 	} cases[] = {
 		{ "docker.io/library/nginx:1.27", "docker.io/library/nginx:1.27", 28 },
-		{ "docker.io/library/nginx:1.27", "docker.i\u2026rary/nginx:1.27", 24 },
+		{ "docker.io/library/nginx:1.27", "docker.\u2026brary/nginx:1.27", 24 },
 		{ "docker.io/library/nginx:1.27", "doc\u2026nx:1.27", 11 },
-		{ "docker.io/library/nginx:1.27", "\u2026:1.27", 6 },
+		{ "docker.io/library/nginx:1.27", "d\u20261.27", 6 },
 		{ "abc", "abc   ", 6 },
 		{ "abc", "a", 1 },
 		{ "abc", "", 0 },
 		/* A character of two columns is not halved. */
 		{ "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e", "\u65e5\u2026\u65e5\u672c\u8a9e ", 10 },
-		{ "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e", "\u65e5\u2026\u672c\u8a9e  ", 9 },
+		{ "\u65e5\u672c\u8a9e\u65e5\u672c\u8a9e", "\u65e5\u2026\u65e5\u672c\u8a9e", 9 },
 		/* A mark goes with its letter. */
 		{ "abcdefge\u0301\u0301h", "a\u2026e\u0301\u0301h", 4 },
 		{ "abcdefge\u0301h", "\u2026h", 2 },
@@ -708,7 +708,7 @@ TEST(other_terminals_get_ascii)
 	struct row r = { .look = &look, .out = &out, .width = 20 };
 
 	row_name(&r, ROW_GREEN, "b\u00fccher/\u65e5\u672c:1.27.3-alpine", 16);
-	EQ_STR((char *)out.p, "b?ch...27-alpine" + 0);
+	EQ_STR((char *)out.p, "b?ch....3-alpine");
 }
 
 /* ---- numbers -------------------------------------------------------------------------------- */
@@ -813,7 +813,7 @@ TEST(speed_and_time_left_are_steady)
 		if (tick % 3 == 0)
 			tell(&st, now, PL_LAYER_DOWNLOADING, (20 + tick) * MB);
 		progress_state_look(&st, now);
-		if (tick < 23)
+		if (tick < 20)
 			CHECK(!st.has_left);
 		if (tick < 30)
 			continue;
@@ -922,7 +922,11 @@ TEST(logs_say_where_it_came_from)
 	K3_AUTO_FREE char *out = written(s.t.fd);
 
 	EQ_STR(out, "docker.io/library/nginx:1.27: 3 layers; 2 to read, 30.0MB\n"
-		    "docker.io/library/nginx:1.27: layer a4009600... read (10.0MB)\n");
+		    "docker.io/library/nginx:1.27: layer a40096003fe1 read (10.0MB)\n"
+		    "docker.io/library/nginx:1.27: layer a40196073fe1 read (20.0MB)\n"
+		    "docker.io/library/nginx:1.27: layer a40096003fe1 unpacked (10.0MB)\n"
+		    "docker.io/library/nginx:1.27: layer a40196073fe1 unpacked (20.0MB)\n"
+		    "docker.io/library/nginx:1.27: 3 layers, 40.0MB, read and unpacked, 500ms\n");
 	finish(&s);
 }
 
