@@ -611,6 +611,30 @@ TEST(everything_fits_everywhere)
 	}
 }
 
+/* What is shown a second later, as after a resize. */
+TEST(drawn_again)
+{
+	static const size_t sizes[][2] = { { 80, 24 }, { 40, 12 }, { 20, 10 } };
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(sizes); i++) {
+		K3_AUTO_FREE char *name =
+			k3_xasprintf("again-%zux%zu", sizes[i][0], sizes[i][1]);
+		struct screen *v = new_screen(sizes[i][0], sizes[i][1]);
+		struct play s;
+
+		begin(&s, "mid", sizes[i][0], sizes[i][1], true, false);
+		passes(&s, 1000);
+		K3_AUTO_FREE char *out = written(s.t.fd);
+
+		show(v, out);
+		K3_AUTO_FREE char *text = screen_text(v);
+
+		same_as_golden(name, text);
+		free_screen(v);
+		finish(&s);
+	}
+}
+
 /* A terminal that changes its size, and does not wrap lines anew. */
 TEST(a_resize_leaves_nothing_behind)
 {
