@@ -106,8 +106,10 @@ static char *layer_line(const struct lines *l, const struct progress_state *st,
 	const struct layer_progress *layer = &st->images[ev->image].layers[ev->layer];
 	char hex[2 * 6 + 1], size[16];
 
-	if (!l->verbose || ev->shared || layer->phase == before ||
-	    (ev->phase != PL_LAYER_DOWNLOADED && ev->phase != PL_LAYER_DONE))
+	bool came = ev->phase == PL_LAYER_DOWNLOADED;
+	bool done = ev->phase == PL_LAYER_DONE && layer->phase != before;
+
+	if (!l->verbose || ev->shared || (!came && !done))
 		return NULL;
 	k3_hex(layer->digest.hash, 6, hex);
 	cli_size(layer->total, size, sizeof(size));

@@ -45,27 +45,24 @@ looks() {
     local i
     for ((i = 0; i < 100; i++)); do
         [ "$(screen "$1")" != "$(cat "$GOLDEN/$3.txt")" ] || break
-        sleep 0.05
+        sleep 0.1
     done
     check_eq "$2" "$(screen "$1")" "$(cat "$GOLDEN/$3.txt")"
 }
 
 scenes() {
-    local size scene
-    for size in 80x24 40x12 20x10; do
-        for scene in mid many names archive; do
-            pane "$scene-$size" "${size%x*}" "${size#*x}" "$PLAYER --scene $scene"
-        done
+    local size scene shown="mid-80x24 mid-40x12 mid-20x10 many-80x24 many-20x10 names-80x24 names-40x12"
+    for scene in $shown; do
+        size=${scene#*-}
+        pane "$scene" "${size%x*}" "${size#*x}" "$PLAYER --scene ${scene%-*}"
     done
     pane ascii 80 24 "LC_ALL=C $PLAYER --scene mid"
     pane plain 80 24 "NO_COLOR=1 $PLAYER --scene mid"
     pane dumb 80 24 "TERM=dumb $PLAYER --scene mid"
     pane resized 100 30 "stty -echo; $PLAYER --scene mid"
     pane grown 40 12 "stty -echo; $PLAYER --scene mid"
-    for size in 80x24 40x12 20x10; do
-        for scene in mid many names archive; do
-            looks "$scene-$size" "$scene at $size" "$scene-$size"
-        done
+    for scene in $shown; do
+        looks "$scene" "${scene%-*} at ${scene#*-}" "$scene"
     done
     looks ascii "no UTF-8: ASCII" mid-80x24-ascii
     looks plain "NO_COLOR: the same" mid-80x24
@@ -164,7 +161,7 @@ streams() {
         preload --pause none --root "$root" "$REGISTRY/exit:1" "$REGISTRY/multi:1"
     events "preload again" '^ok image layer progress resolved start summary store$' 0 \
         preload --pause none --root "$root" "$REGISTRY/exit:1"
-    events "one of two" '^partial error image .* registry$' 9 \
+    events "one of two" '^partial error image .* registry' 9 \
         preload --pause none --root "$root" "$REGISTRY/zstd:1" "$REGISTRY/no/such:1"
     events "no registry" '^failed error image progress (retry )?start summary$' 5 \
         preload --pause none --retries 0 --root "$T/none" 127.0.0.1:1/x:1
