@@ -105,7 +105,6 @@ static char *layer_line(const struct lines *l, const struct progress_state *st,
 {
 	const struct layer_progress *layer = &st->images[ev->image].layers[ev->layer];
 	char hex[2 * 6 + 1], size[16];
-
 	bool came = ev->phase == PL_LAYER_DOWNLOADED;
 	bool done = ev->phase == PL_LAYER_DONE && layer->phase != before;
 

@@ -52,7 +52,7 @@ static void layer(struct bench *b, size_t i, const char *name)
 	if (i == large) {
 		K3_AUTO_FREE uint8_t *zeros = k3_xcalloc(1, LARGE);
 
-		tb_entry(&t, '0', "dir/large", NULL, zeros, LARGE);
+		tb_entry(&t, '0', "dir/large", "", zeros, LARGE);
 	}
 	tb_end(&t);
 	minireg_layer(b->reg, &t, &b->layers[i], &b->sizes[i]);
