@@ -18,6 +18,8 @@
 #define MEDIUM 34u
 #define BAR_MAX 60u
 #define SPINNER_MS 100u
+/* What is folded stays so until there has been room for as long as this: nothing flickers. */
+#define CALM_MS 2000u
 #define ID_MAX 12u
 
 /* What is drawn of the images; more of it is folded from one to the next. */
@@ -184,7 +186,7 @@ static void draw_layer(struct sheet *s, const struct layer_progress *l)
 static void draw_layers(struct sheet *s, const struct image_progress *im, bool all)
 {
 	for (size_t i = 0; i < im->nlayers; i++)
-		if (all || layer_is_active(&im->layers[i]))
+		if (all || layer_moves(&im->layers[i]))
 			draw_layer(s, &im->layers[i]);
 }
 
@@ -496,6 +498,23 @@ static struct sheet sheet_of(struct bars *b, const struct bars_view *v, uint64_t
 	return s;
 }
 
+static void choose_level(struct sheet *s)
+{
+	struct bars *b = s->b;
+	unsigned best = LEVEL_LAYERS;
+
+	for (; best < LEVEL_SOME; best++) {
+		s->lines = 0;
+		draw_images(s, (enum level)best);
+		if (s->lines <= s->room)
+			break;
+	}
+	if (best < b->level && s->now - b->calm_ms < CALM_MS)
+		return;
+	b->level = best;
+	b->calm_ms = s->now;
+}
+
 void bars_draw(struct bars *b, const struct bars_view *v, const char *above, uint64_t now)
 {
 	if (b->lost || !terminal_is_ours(b->terminal))
@@ -511,12 +530,7 @@ void bars_draw(struct bars *b, const struct bars_view *v, const char *above, uin
 		return;
 	}
 	s.room -= 2;
-	for (; b->level < LEVEL_SOME; b->level++) {
-		s.lines = 0;
-		draw_images(&s, (enum level)b->level);
-		if (s.lines <= s.room)
-			break;
-	}
+	choose_level(&s);
 	s.draw = true;
 	s.lines = 0;
 	draw_images(&s, (enum level)b->level);

@@ -19,6 +19,7 @@ struct bars {
 	struct terminal_size size; /* of the last drawing */
 	size_t *widths, nlines;    /* of the lines that are on the screen, in columns */
 	unsigned level;            /* how much is folded */
+	uint64_t calm_ms;          /* since then less of it would do */
 	uint64_t drawn_ms;
 	bool lost; /* nobody reads any more */
 };

@@ -41,6 +41,11 @@ bool layer_is_active(const struct layer_progress *l)
 	return !layer_is_done(l) && l->phase > PL_LAYER_WAITING;
 }
 
+bool layer_moves(const struct layer_progress *l)
+{
+	return layer_is_active(l) && l->phase != PL_LAYER_DOWNLOADED;
+}
+
 bool layer_was_there(const struct layer_progress *l)
 {
 	return l->phase == PL_LAYER_PRESENT ||

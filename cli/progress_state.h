@@ -64,6 +64,8 @@ void progress_state_look(struct progress_state *st, uint64_t now);
 bool layer_is_done(const struct layer_progress *l);
 /* It is on its way: some of it has come, or is being unpacked. */
 bool layer_is_active(const struct layer_progress *l);
+/* Bytes of it come, or are unpacked: it does not only wait for that. */
+bool layer_moves(const struct layer_progress *l);
 /* All of it was there before. */
 bool layer_was_there(const struct layer_progress *l);
 /* Whole, and nothing of it is still worked on. */
