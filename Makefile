@@ -117,7 +117,10 @@ $(B)/flags: FORCE
 
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(call obj,$(UNIT_LIB_SRC)) $(LIB)
 	@echo '  LINK  $@'
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+
+# The command line is in no library; tests of it are linked with all of it but main().
+$(filter $(B)/tests/unit/cli_%,$(UNIT_BIN)): $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
 
 $(REPLAY_BIN): $(B)/%-replay: $(B)/%.o $(B)/tests/fuzz/replay.o $(LIB)
 	@echo '  LINK  $@'

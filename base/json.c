@@ -168,6 +168,8 @@ static void put_str(struct k3_jw *w, const char *s)
 
 static void newline(struct k3_jw *w)
 {
+	if (w->one_line)
+		return;
 	put(w, "\n", 1);
 	for (unsigned i = 0; i < w->depth; i++)
 		put(w, "  ", 2);
@@ -181,7 +183,7 @@ static void member(struct k3_jw *w, const char *key)
 		newline(w);
 	if (key) {
 		put_str(w, key);
-		put(w, ": ", 2);
+		put(w, ": ", w->one_line ? 1 : 2);
 	}
 	w->need_comma = true;
 }

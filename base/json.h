@@ -49,6 +49,7 @@ struct k3_jw {
 	struct k3_err err;
 	unsigned depth;
 	bool failed, need_comma;
+	bool one_line; /* no line breaks but the last one: set before anything is written */
 };
 
 #define K3_JW(buffer) ((struct k3_jw){ .out = (buffer) })

@@ -12,8 +12,9 @@
 
 struct settings {
 	const char *root, *ns, *mode, *address, *platform, *snapshots, *pause, *config_file;
-	const char *digest, *jobs, *output, *on_loss;
+	const char *digest, *jobs, *output, *on_loss, *progress;
 	bool pin, no_sync, quiet, verbose;
+	enum progress_mode shown;
 };
 
 static const char about[] = "\n"
@@ -117,8 +118,8 @@ static int run(const struct settings *s, const struct pl_opts *opts, const struc
 	       const char *const *names, size_t n, struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(n, sizeof(*res));
-	struct progress *p = progress_new(s->quiet ? PROGRESS_NONE : PROGRESS_AUTO, s->verbose,
-					  names, n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_APPLY, s->verbose,
+							       opts->jobs, names, n);
 	struct pl_opts o = *opts;
 	uint64_t start = k3_now_ms();
 	struct k3_err e;
@@ -131,11 +132,10 @@ static int run(const struct settings *s, const struct pl_opts *opts, const struc
 	int rc = pl_run(&o, reqs, n, cancel, res, &e);
 
 	progress_end(p);
-	progress_free(p);
 	if (rc)
-		cli_error(&e);
+		progress_error(p, NULL, &e);
 	for (size_t i = 0; !rc && i < n; i++)
-		losses_warn(to.losses, i, names[i], s->verbose);
+		losses_warn(to.losses, p, i, names[i], s->verbose);
 	const struct results out = {
 		.names = names,
 		.res = res,
@@ -155,14 +155,14 @@ static int run(const struct settings *s, const struct pl_opts *opts, const struc
 		results_text(&out);
 	losses_free(to.losses);
 	if (printed)
-		return cli_finish(1);
+		return progress_finish(p, cli_finish(1));
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && n > 1)
 		fprintf(stderr, "%zu images in %s\n", n, time);
-	return cli_finish(rc ? k3_exit_status(e.code) : 0);
+	return progress_finish(p, cli_finish(rc ? k3_exit_status(e.code) : 0));
 }
 
-static int apply(const struct settings *s, const struct words *args, const struct cli *c)
+static int apply(struct settings *s, const struct words *args, const struct cli *c)
 {
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	__attribute__((cleanup(release_bundle))) struct bundle *b = NULL;
@@ -177,6 +177,10 @@ static int apply(const struct settings *s, const struct words *args, const struc
 		k3_hint(&e, "k3simg bundle apply FILE, or - for standard input");
 		return cli_error(&e);
 	}
+	if (progress_choose(s->progress, s->quiet, false, &s->shown, &e))
+		return cli_error(&e);
+	/* Lines for people are no events. */
+	s->quiet = s->quiet || s->shown == PROGRESS_JSON;
 	if (choose_options(s, &o, &e) || imp_config_load(s->root, s->config_file, &config, &e) ||
 	    open_bundle(s, args->items[0], c, &b, &e))
 		return cli_error(&e);
@@ -207,7 +211,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
-	struct opt losses[LOSSES_ROWS];
+	struct opt losses[LOSSES_ROWS], progress[PROGRESS_ROWS];
 	const struct opt opts[] = {
 		{ "digest", 0, OPT_STR, "DIGEST",
 		  "of the bundle, as create and inspect tell it:\nrefuse any other", &s.digest },
@@ -251,6 +255,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 		{ .kind = OPT_ROWS, .dest = losses },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
@@ -259,6 +264,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 	int status;
 
 	losses_opts(&s.on_loss, losses);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

@@ -20,8 +20,9 @@
 #define FETCHED_NAME "fetched"
 
 struct settings {
-	const char *file, *format, *name, *platform, *jobs, *chunk_size;
+	const char *file, *format, *name, *platform, *jobs, *chunk_size, *progress;
 	bool quiet, verbose;
+	enum progress_mode shown;
 	struct words lists, manifests;
 	struct registry_flags registry;
 };
@@ -181,13 +182,13 @@ static int print_json(const struct settings *s, const struct wanted *w, const st
 }
 
 static int report(const struct settings *s, const struct wanted *w, const struct pl_result *res,
-		  const struct oci_digest *digest, bool to_stdout)
+		  const struct oci_digest *digest, bool to_stdout, struct progress *shown)
 {
 	char text[OCI_DIGEST_TEXT_MAX];
 
 	oci_digest_format(digest, text);
 	if (to_stdout)
-		fprintf(stderr, "%s\n", text);
+		progress_result(shown, text);
 	else if (!strcmp(s->format, "json"))
 		return cli_finish(print_json(s, w, res, digest));
 	else
@@ -202,38 +203,43 @@ static int create(const struct settings *s, const struct pl_opts *opts, const st
 	__attribute__((cleanup(place_leave))) struct place p;
 	struct pl_opts o = *opts;
 	struct oci_digest digest;
-	struct progress *bars;
+	PROGRESS_AUTO_FREE struct progress *shown = NULL;
 	struct k3_err e;
 
 	if (place_make(&p, s->file, &e) || place_open(&p, &e))
 		return cli_error(&e);
-	bars = progress_new(progress_choose(s->quiet, s->registry.debug_http), s->verbose,
-			    (const char *const *)w->names, w->n);
+	shown = progress_start(s->shown, PROGRESS_CREATE, s->verbose, o.jobs,
+			       (const char *const *)w->names, w->n);
 	o.root = p.fetched;
 	o.event = progress_event;
-	o.arg = bars;
+	o.arg = shown;
 	int rc = pl_bundle_create(&o, w->reqs, w->n, p.fd,
 				  p.to_stdout ? "standard output" : s->file, cancel, res, &digest,
 				  &e);
-	progress_end(bars);
-	progress_free(bars);
+	progress_end(shown);
 	size_t failed = 0;
 
 	for (size_t i = 0; rc && i < w->n; i++) {
 		if (!res[i].rc)
 			continue;
-		cli_image_error(w->names[i], &res[i].err);
+		progress_error(shown, w->names[i], &res[i].err);
 		failed++;
 	}
 	if (rc && failed)
-		return cli_finish(k3_exit_status(e.code));
+		return progress_finish(shown, cli_finish(k3_exit_status(e.code)));
 	if (rc || place_finish(&p, s->file, &e))
-		return cli_finish(cli_error(&e));
-	return report(s, w, res, &digest, p.to_stdout);
+		return progress_finish(shown, cli_finish(progress_error(shown, NULL, &e)));
+	return progress_finish(shown, report(s, w, res, &digest, p.to_stdout, shown));
 }
 
 static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
+	struct k3_err e;
+
+	if (progress_choose(s->progress, s->quiet, s->registry.debug_http, &s->shown, &e))
+		return cli_error(&e);
+	/* Lines for people are no events. */
+	s->quiet = s->quiet || s->shown == PROGRESS_JSON;
 	struct sources_opts archives = { .name = s->name,
 					 .limits = unpack_limits_default,
 					 .cancel = c->cancel };
@@ -242,7 +248,6 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
 	K3_AUTO_FREE char *spool_dir = NULL;
 	struct pl_opts o;
-	struct k3_err e;
 
 	if (!s->file) {
 		k3_fail(&e, K3_USAGE, "no file to write was named");
@@ -271,7 +276,7 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 	struct words args = { 0 };
 	struct k3_err e;
 	bool help;
-	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS];
+	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS], progress[PROGRESS_ROWS];
 	const struct opt opts[] = {
 		{ "output", 'o', OPT_STR, "FILE", "the bundle; - is standard output", &s.file },
 		{ .kind = OPT_ROWS, .dest = wanted },
@@ -288,6 +293,7 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 		  "(default): in one piece",
 		  &s.chunk_size },
 		{ "format", 0, OPT_STR, "FORMAT", "result as text (default) or json", &s.format },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only the result and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
@@ -297,6 +303,7 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
 	registry_flags_rows(&s.registry, registry);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

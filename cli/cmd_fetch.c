@@ -14,8 +14,9 @@
 
 /* What the words of the command line say. */
 struct settings {
-	const char *to, *name, *platform, *connections, *output;
+	const char *to, *name, *platform, *connections, *output, *progress;
 	bool all_platforms, quiet, verbose;
+	enum progress_mode shown;
 	struct words lists, manifests;
 	struct registry_flags registry;
 };
@@ -150,37 +151,43 @@ static int fetch(const struct settings *s, const struct pl_save_opts *opts, cons
 		 struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http),
-					  s->verbose, (const char *const *)w->names, w->n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_FETCH, s->verbose,
+							       opts->connections,
+							       (const char *const *)w->names, w->n);
 	struct pl_save_opts o = *opts;
 	struct k3_err e;
 
-	progress_saves(p);
 	o.event = progress_event;
 	o.arg = p;
 	int rc = pl_save(&o, w->reqs, w->n, cancel, res, &e);
 
 	progress_end(p);
-	progress_free(p);
 	/* When nothing was written there is one cause, whatever the images say. */
 	if (rc)
-		cli_error(&e);
+		progress_error(p, NULL, &e);
 	for (size_t i = 0; !rc && i < w->n; i++)
 		if (res[i].rc)
-			cli_image_error(w->names[i], &res[i].err);
+			progress_error(p, w->names[i], &res[i].err);
 	if (!strcmp(s->output, "json")) {
 		if (print_json(s, w, res))
-			return cli_finish(1);
+			return progress_finish(p, cli_finish(1));
 	} else if (!rc) {
 		print_text(s, w, res);
 	}
 	const struct results out = { .res = res, .n = w->n };
 
-	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, w->n));
+	return progress_finish(
+		p, cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, w->n)));
 }
 
 static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
+	struct k3_err e;
+
+	if (progress_choose(s->progress, s->quiet, s->registry.debug_http, &s->shown, &e))
+		return cli_error(&e);
+	/* Lines for people are no events. */
+	s->quiet = s->quiet || s->shown == PROGRESS_JSON;
 	struct sources_opts archives = { .name = s->name,
 					 .limits = unpack_limits_default,
 					 .cancel = c->cancel };
@@ -189,7 +196,6 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 	__attribute__((cleanup(wanted_release))) struct wanted w = { 0 };
 	K3_AUTO_FREE char *path = NULL, *spool_dir = NULL;
 	struct pl_save_opts o = { 0 };
-	struct k3_err e;
 
 	if (choose_target(s, &o, &path, &e) ||
 	    registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
@@ -218,7 +224,7 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 {
 	struct settings s = { .output = "text" };
 	struct words args = { 0 };
-	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS];
+	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS], progress[PROGRESS_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -238,6 +244,7 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 		  &s.connections },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
@@ -247,6 +254,7 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 
 	wanted_opts(&s.lists, &s.manifests, wanted);
 	registry_flags_rows(&s.registry, registry);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

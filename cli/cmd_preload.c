@@ -17,8 +17,9 @@
 /* What the words of the command line say. */
 struct settings {
 	const char *root, *ns, *platform, *snapshots, *pause, *config_file, *output, *jobs;
-	const char *chunk_size, *mode, *address, *name, *on_loss;
+	const char *chunk_size, *mode, *address, *name, *on_loss, *progress;
 	bool pin, no_sync, quiet, verbose;
+	enum progress_mode shown;
 	struct words lists, manifests;
 	struct registry_flags registry;
 };
@@ -103,8 +104,9 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 		   size_t asked, struct k3_cancel *cancel)
 {
 	K3_AUTO_FREE struct pl_result *res = k3_xcalloc(w->n, sizeof(*res));
-	struct progress *p = progress_new(progress_choose(s->quiet, s->registry.debug_http),
-					  s->verbose, (const char *const *)w->names, w->n);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_PRELOAD,
+							       s->verbose, opts->jobs,
+							       (const char *const *)w->names, w->n);
 	struct pl_opts o = *opts;
 	struct k3_err e;
 	uint64_t start = k3_now_ms();
@@ -116,15 +118,14 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 	int rc = pl_run(&o, w->reqs, w->n, cancel, res, &e);
 
 	progress_end(p);
-	progress_free(p);
 	/* When nothing was committed there is one cause, whatever the images say. */
 	if (rc)
-		cli_error(&e);
+		progress_error(p, NULL, &e);
 	for (size_t i = 0; !rc && i < w->n; i++)
 		if (res[i].rc)
-			cli_image_error(w->names[i], &res[i].err);
+			progress_error(p, w->names[i], &res[i].err);
 		else
-			losses_warn(to.losses, i, w->names[i], s->verbose);
+			losses_warn(to.losses, p, i, w->names[i], s->verbose);
 	const struct results out = {
 		.names = (const char *const *)w->names,
 		.res = res,
@@ -143,18 +144,25 @@ static int preload(const struct settings *s, const struct pl_opts *opts, const s
 		results_text(&out);
 	losses_free(to.losses);
 	if (printed)
-		return cli_finish(1);
+		return progress_finish(p, cli_finish(1));
 	char time[16];
 
 	cli_duration(k3_now_ms() - start, time, sizeof(time));
 	if (!rc && !s->quiet && w->n > 1)
 		fprintf(stderr, "%zu of %zu images in %s\n", results_whole(&out), w->n, time);
-	return cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, asked));
+	return progress_finish(
+		p, cli_finish(rc ? k3_exit_status(e.code) : results_status(&out, asked)));
 }
 
 static int prepare(struct settings *s, const struct words *args, const struct cli *c)
 {
 	K3_AUTO_FREE char *spool_dir = sources_spool_dir(s->root);
+	struct k3_err e;
+
+	if (progress_choose(s->progress, s->quiet, s->registry.debug_http, &s->shown, &e))
+		return cli_error(&e);
+	/* Lines for people are no events. */
+	s->quiet = s->quiet || s->shown == PROGRESS_JSON;
 	struct sources_opts archives = { .spool_dir = spool_dir,
 					 .name = s->name,
 					 .limits = unpack_limits_default,
@@ -165,7 +173,6 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 	K3_AUTO_FREE char *literal = NULL;
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct pl_opts o;
-	struct k3_err e;
 
 	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
 	    choose_options(s, c, &o, &e))
@@ -198,6 +205,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 			      .pin = true };
 	struct words args = { 0 };
 	struct opt wanted[WANTED_ROWS], registry[REGISTRY_ROWS], losses[LOSSES_ROWS];
+	struct opt progress[PROGRESS_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -250,6 +258,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		{ .kind = OPT_ROWS, .dest = losses },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
@@ -260,6 +269,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 	wanted_opts(&s.lists, &s.manifests, wanted);
 	registry_flags_rows(&s.registry, registry);
 	losses_opts(&s.on_loss, losses);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

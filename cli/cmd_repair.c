@@ -5,13 +5,15 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/findings.h"
+#include "cli/progress.h"
 #include "cli/registry_flags.h"
 
 #define JSON_MAX (256u << 20)
 
 struct settings {
-	const char *root, *ns, *platform, *config_file, *output, *jobs;
+	const char *root, *ns, *platform, *config_file, *output, *jobs, *progress;
 	bool no_sync, quiet;
+	enum progress_mode shown;
 	struct registry_flags registry;
 };
 
@@ -32,7 +34,8 @@ static size_t damage_left(const struct pl_repaired *r)
 
 /* ---- results ---- */
 
-static void print_text(const struct settings *s, const char *ref, const struct pl_repaired *r)
+static void print_text(const struct settings *s, const char *ref, const struct pl_repaired *r,
+		       struct progress *p)
 {
 	const struct pl_report *left = r->after.nimages ? &r->after : &r->before;
 	const char *name = left->nimages ? left->images[0].name : ref;
@@ -52,7 +55,7 @@ static void print_text(const struct settings *s, const char *ref, const struct p
 	if (left != &r->before)
 		findings_print(left, true);
 	if (r->failed)
-		cli_image_error(name, &r->err);
+		progress_error(p, name, &r->err);
 }
 
 static void json_image(struct k3_jw *w, const char *ref, const struct pl_repaired *r)
@@ -76,17 +79,61 @@ static void json_image(struct k3_jw *w, const char *ref, const struct pl_repaire
 
 /* ---- the run ---- */
 
+/* Who listens to the runs that mend an image. */
+struct listener {
+	struct progress *progress;
+	size_t image;
+};
+
+/* Each run is for one image, asked for at each place that may have it. */
+static void on_event(void *arg, const struct pl_event *ev)
+{
+	const struct listener *to = arg;
+	struct pl_event mine = *ev;
+
+	mine.image = to->image;
+	switch (ev->kind) {
+	case PL_EV_LAYER:
+		if (ev->shared)
+			return;
+		break;
+	case PL_EV_WHOLE:
+	case PL_EV_FAILED:
+	case PL_EV_LOSS:
+		return;
+	default:
+		break;
+	}
+	progress_event(to->progress, &mine);
+}
+
+static void tell_end(const struct listener *to, int rc, const struct pl_repaired *r,
+		     const struct k3_err *e)
+{
+	bool bad = rc || (damage_left(r) && r->failed);
+
+	progress_event(to->progress, &(struct pl_event){ .kind = bad ? PL_EV_FAILED : PL_EV_WHOLE,
+							 .image = to->image,
+							 .err = rc ? e : &r->err });
+	progress_pause(to->progress);
+}
+
 /* One image after the other: what one mends of a shared layer the next finds whole. */
 static int repair_all(const struct settings *s, const struct pl_opts *o, const struct words *refs,
-		      const struct cli *c, struct k3_jw *w, int *status)
+		      const struct cli *c, struct progress *p, struct k3_jw *w, int *status)
 {
 	for (size_t i = 0; i < refs->n; i++) {
 		__attribute__((cleanup(pl_repaired_release))) struct pl_repaired r = { 0 };
+		struct listener to = { p, i };
+		struct pl_opts opts = *o;
 		struct k3_err e;
 
-		if (pl_repair(o, refs->items[i], c->cancel, s->quiet ? NULL : findings_progress,
-			      NULL, &r, &e)) {
-			*status = cli_error(&e);
+		opts.arg = &to;
+		int rc = pl_repair(&opts, refs->items[i], c->cancel, progress_status, p, &r, &e);
+
+		tell_end(&to, rc, &r, &e);
+		if (rc) {
+			*status = progress_error(p, NULL, &e);
 			/* Others may be there; a store that cannot be used will not change. */
 			if (e.code != K3_NOTFOUND)
 				return -1;
@@ -95,7 +142,7 @@ static int repair_all(const struct settings *s, const struct pl_opts *o, const s
 		if (w)
 			json_image(w, refs->items[i], &r);
 		else
-			print_text(s, refs->items[i], &r);
+			print_text(s, refs->items[i], &r, p);
 		if (damage_left(&r) && !*status)
 			*status = CLI_FINDINGS_EXIT;
 	}
@@ -107,6 +154,8 @@ static int repair(const struct settings *s, const struct pl_opts *o, const struc
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(JSON_MAX);
 	struct k3_jw w = K3_JW(&out);
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_REPAIR, false,
+							       o->jobs, refs->items, refs->n);
 	bool json = !strcmp(s->output, "json");
 	int status = 0;
 
@@ -117,26 +166,16 @@ static int repair(const struct settings *s, const struct pl_opts *o, const struc
 		k3_jw_str(&w, "namespace", s->ns);
 		k3_jw_arr(&w, "images");
 	}
-	int rc = repair_all(s, o, refs, c, json ? &w : NULL, &status);
+	int rc = repair_all(s, o, refs, c, p, json ? &w : NULL, &status);
 
+	progress_end(p);
 	if (json) {
 		k3_jw_close_arr(&w);
 		k3_jw_close_obj(&w);
 		if (cli_put_json(&w))
-			return cli_finish(1);
+			return progress_finish(p, cli_finish(1));
 	}
-	return cli_finish(rc && !status ? 1 : status);
-}
-
-static void on_event(void *arg, const struct pl_event *ev)
-{
-	char safe[K3_ERR_MSG_MAX];
-
-	(void)arg;
-	if (ev->kind != PL_EV_NOTICE)
-		return;
-	k3_escape(safe, sizeof(safe), ev->text);
-	fprintf(stderr, "warning: %s\n", safe);
+	return progress_finish(p, cli_finish(rc && !status ? 1 : status));
 }
 
 static int choose_options(const struct settings *s, struct pl_opts *o, struct k3_err *e)
@@ -167,6 +206,10 @@ static int prepare(struct settings *s, const struct words *refs, const struct cl
 	struct k3_err e;
 
 	s->root = root;
+	if (progress_choose(s->progress, s->quiet, s->registry.debug_http, &s->shown, &e))
+		return cli_error(&e);
+	/* Lines for people are no events. */
+	s->quiet = s->quiet || s->shown == PROGRESS_JSON;
 	if (registry_flags_complete(&s->registry, NULL, c->cancel, &e) ||
 	    choose_options(s, &o, &e) || imp_config_load(root, s->config_file, &config, &e) ||
 	    registry_flags_configure(&s->registry, &config, &o.fetch, &e))
@@ -182,7 +225,7 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 {
 	struct settings s = { .ns = "k8s.io", .output = "text" };
 	struct words args = { 0 };
-	struct opt registry[REGISTRY_ROWS];
+	struct opt registry[REGISTRY_ROWS], progress[PROGRESS_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -204,12 +247,14 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "no-sync", 0, OPT_FLAG, NULL, "do not wait until all is on disk", &s.no_sync },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results and errors", &s.quiet },
 		{ 0 },
 	};
 	int status;
 
 	registry_flags_rows(&s.registry, registry);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "cli/registry_flags.h"
 #include "cli/sources.h"
 #include "cli/wanted.h"
@@ -15,9 +16,16 @@
 #define REGISTRY "docker://"
 
 struct settings {
-	const char *platform, *output;
+	const char *platform, *output, *progress;
 	bool quiet, verbose;
+	enum progress_mode shown;
 	struct registry_flags registry;
+};
+
+/* Who listens to the run. */
+struct listener {
+	struct progress *progress;
+	bool verbose;
 	uint64_t losses; /* told so far */
 };
 
@@ -27,22 +35,19 @@ static const char about[] =
 	"oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].  DIR must be empty or not there.\n"
 	"No containerd is needed.\n";
 
-static void tell_layer(void *arg, size_t i, size_t n, uint64_t bytes)
+static void on_event(void *arg, const struct pl_event *ev)
 {
-	const struct settings *s = arg;
-	char size[16];
+	const struct listener *to = arg;
 
-	cli_size(bytes, size, sizeof(size));
-	if (!s->quiet)
-		fprintf(stderr, "layer %zu of %zu (%s)\n", i + 1, n, size);
+	progress_event(to->progress, ev);
 }
 
-static void tell_loss(void *arg, const char *text)
+static void on_loss(void *arg, const char *text)
 {
-	struct settings *s = arg;
+	struct listener *to = arg;
 
-	if (s->losses++ < LOSSES_SHOWN || s->verbose)
-		fprintf(stderr, "k3simg: warning: %s\n", text);
+	if (to->losses++ < LOSSES_SHOWN || to->verbose)
+		progress_warning(to->progress, NULL, text);
 }
 
 /* The one image that the word chooses. */
@@ -120,9 +125,8 @@ static int choose_options(struct settings *s, const struct words *args, struct p
 {
 	*o = (struct pl_unpack_opts){
 		.limits = unpack_limits_default,
-		.layer = tell_layer,
-		.loss = tell_loss,
-		.arg = s,
+		.event = on_event,
+		.loss = on_loss,
 	};
 	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
 		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
@@ -149,7 +153,8 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 	const struct words none = { 0 };
 	const struct wanted_from from = { .refs = args, .lists = &none, .manifests = &none };
 
-	if (registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
+	if (progress_choose(s->progress, s->quiet, s->registry.debug_http, &s->shown, &e) ||
+	    registry_flags_complete(&s->registry, wanted_stdin(&from), c->cancel, &e) ||
 	    choose_options(s, args, &o, &e) ||
 	    registry_flags_configure(&s->registry, NULL, &o.fetch, &e))
 		return cli_error(&e);
@@ -159,26 +164,40 @@ static int unpack(struct settings *s, const struct words *args, const struct cli
 					 .platform = o.platform,
 					 .limits = o.limits,
 					 .cancel = c->cancel };
-	int rc = find_source(&src, word, &so, &q, &e) || pl_unpack(&o, &q, dir, c->cancel, &r, &e);
+	if (find_source(&src, word, &so, &q, &e)) {
+		oci_ref_release(&q.ref);
+		return cli_error(&e);
+	}
+	PROGRESS_AUTO_FREE struct progress *p = progress_start(s->shown, PROGRESS_UNPACK,
+							       s->verbose, 0, &word, 1);
+	struct listener to = { .progress = p, .verbose = s->verbose };
 
+	o.arg = &to;
+	int rc = pl_unpack(&o, &q, dir, c->cancel, &r, &e);
+
+	progress_end(p);
 	oci_ref_release(&q.ref);
 	if (rc)
-		return cli_error(&e);
-	if (s->losses > LOSSES_SHOWN && !s->verbose)
-		fprintf(stderr, "k3simg: warning: %llu more were refused; -v shows them\n",
-			(unsigned long long)(s->losses - LOSSES_SHOWN));
+		return progress_finish(p, progress_error(p, NULL, &e));
+	if (to.losses > LOSSES_SHOWN && !s->verbose) {
+		K3_AUTO_FREE char *text =
+			k3_xasprintf("%llu more were refused; -v shows them",
+				     (unsigned long long)(to.losses - LOSSES_SHOWN));
+
+		progress_warning(p, NULL, text);
+	}
 	if (strcmp(s->output, "json") != 0)
 		print_text(dir, &r, k3_now_ms() - start);
 	else if (print_json(word, dir, &r, k3_now_ms() - start))
-		return cli_finish(1);
-	return cli_finish(0);
+		return progress_finish(p, cli_finish(1));
+	return progress_finish(p, cli_finish(0));
 }
 
 int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
 	struct settings s = { .output = "text" };
 	struct words args = { 0 };
-	struct opt registry[REGISTRY_ROWS];
+	struct opt registry[REGISTRY_ROWS], progress[PROGRESS_ROWS];
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
@@ -187,6 +206,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 		{ .kind = OPT_ROWS, .dest = registry },
 		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
 		  &s.output },
+		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },
@@ -195,6 +215,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 	int status;
 
 	registry_flags_rows(&s.registry, registry);
+	progress_rows(&s.progress, progress);
 	if (opts_parse(opts, argc, argv, &args, &help, &e)) {
 		status = cli_error(&e);
 	} else if (help) {

@@ -133,9 +133,10 @@ void losses_event(struct losses *l, const struct pl_event *ev)
 		return;
 	struct image_losses *im = &l->images[ev->image];
 
-	im->total++;
-	im->count[ev->loss->kind]++;
-	keep(l, im, ev->loss);
+	im->total += ev->done;
+	im->count[ev->loss->kind] += ev->done;
+	if (ev->loss->path)
+		keep(l, im, ev->loss);
 }
 
 void losses_listen(void *arg, const struct pl_event *ev)
@@ -146,22 +147,28 @@ void losses_listen(void *arg, const struct pl_event *ev)
 	progress_event(to->progress, ev);
 }
 
-void losses_warn(const struct losses *l, size_t image, const char *name, bool told)
+void losses_warn(const struct losses *l, struct progress *p, size_t image, const char *name,
+		 bool told)
 {
 	const struct image_losses *im = &l->images[image];
+	char text[K3_ERR_MSG_MAX] = "the file system refused";
+	size_t n = strlen(text);
 	const char *comma = "";
 
 	if (!im->total)
 		return;
-	fprintf(stderr, "warning: %s: the file system refused", name);
 	for (int i = 0; i < UNPACK_LOSS_KINDS; i++) {
 		if (!im->count[i])
 			continue;
-		fprintf(stderr, "%s %llu %s%s", comma, (unsigned long long)im->count[i], unpack_loss_name((enum unpack_loss_kind)i),
-			im->count[i] == 1 ? "" : "s");
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s %llu %s%s", comma,
+				      (unsigned long long)im->count[i],
+				      unpack_loss_name((enum unpack_loss_kind)i),
+				      im->count[i] == 1 ? "" : "s");
 		comma = ",";
 	}
-	fprintf(stderr, "%s\n", told ? "" : "; -v lists them, --on-loss decides about them");
+	snprintf(text + n, sizeof(text) - n, "%s",
+		 told ? "" : "; -v lists them, --on-loss decides about them");
+	progress_warning(p, name, text);
 }
 
 void losses_json(const struct losses *l, size_t image, struct k3_jw *w)

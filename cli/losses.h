@@ -32,8 +32,9 @@ struct listeners {
 	struct losses *losses;
 };
 void losses_listen(void *arg, const struct pl_event *ev);
-/* One line on stderr for an image that has lost something; told = each was shown before. */
-void losses_warn(const struct losses *l, size_t image, const char *name, bool told);
+/* A warning for an image that has lost something; told = each was shown before. */
+void losses_warn(const struct losses *l, struct progress *p, size_t image, const char *name,
+		 bool told);
 /* "losses" and "lossPaths" of one image. */
 void losses_json(const struct losses *l, size_t image, struct k3_jw *w);
 

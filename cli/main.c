@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,6 +193,18 @@ static bool is_plugin(const char *command)
 	return false;
 }
 
+/*
+ * A descriptor that was closed would become that of the next file opened, a database perhaps, and
+ * get our messages.  In its place comes one that fails as it did.
+ */
+static void hold_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli c = { .self = argc ? argv[0] : "" };
@@ -203,6 +216,7 @@ int main(int argc, char **argv)
 		plugin = find_command(argv[1]);
 		return plugin->run(&c, plugin, argc - 2, argv + 2);
 	}
+	hold_standard_files();
 	/* Modes of everything written are given exactly; see unpack/unpack.h. */
 	umask(0);
 	if (argc < 2) {

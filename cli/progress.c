@@ -1,376 +1,410 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/progress.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/progress_bars.h"
+#include "cli/progress_json.h"
+#include "cli/progress_lines.h"
+#include "cli/progress_words.h"
 
-#define REDRAW_MS 100
-#define DEFAULT_COLUMNS 80
-#define DEFAULT_ROWS 24
-#define COLUMNS_MAX 160
-#define BAR_MAX 30
-
-struct layer_state {
-	enum pl_phase phase;
-	uint64_t done, total;
-	char id[13]; /* first hex digits of the digest */
-};
-
-enum image_state { IMAGE_RESOLVING, IMAGE_WORKING, IMAGE_WHOLE, IMAGE_FAILED };
-
-struct image_progress {
-	enum image_state state;
-	struct layer_state *layers;
-	size_t nlayers;
-};
+#define REDRAW_MS 100u
+#define ABOVE_MAX (256u << 10) /* of lines that wait for the next drawing */
 
 struct progress {
-	enum progress_mode mode;
-	bool bars, verbose, committing, saves;
-	const char *const *names;
-	struct image_progress *images;
-	size_t n;
-	size_t drawn; /* lines on the screen that are ours */
-	uint64_t last_draw_ms;
+	struct progress_opts o;
+	char **safe_names; /* escaped, for terminals */
+	/* below: under the monitor */
+	struct k3_monitor *mon;
+	struct progress_state st;
+	struct bars bars;
+	struct lines lines;
+	struct json_stream json;
+	struct k3_buf above;
+	char *status;
+	bool ended, paused;
+	struct k3_thread *thread;
 };
 
-enum progress_mode progress_choose(bool quiet, bool plain)
+/* ---- the option ----------------------------------------------------------------------------- */
+
+void progress_rows(const char **text, struct opt rows[PROGRESS_ROWS])
 {
-	return quiet ? PROGRESS_NONE : plain ? PROGRESS_PLAIN : PROGRESS_AUTO;
+	rows[0] = (struct opt){
+		"progress",
+		0,
+		OPT_STR,
+		"MODE",
+		"auto (default): bars on a terminal, else plain\n"
+		"plain: a few lines; json: events, a line each\n"
+		"bar: needs a terminal; none",
+		text,
+	};
+	rows[1] = (struct opt){ 0 };
 }
 
-struct progress *progress_new(enum progress_mode mode, bool verbose, const char *const *names,
-			      size_t n)
+static int choose_bar(bool moves, bool traced, enum progress_mode *out, struct k3_err *e)
+{
+	*out = traced ? PROGRESS_PLAIN : PROGRESS_BAR;
+	if (moves)
+		return 0;
+	k3_fail(e, K3_USAGE, "--progress bar: standard error is no terminal that can show bars");
+	return k3_hint(e, "--progress plain tells the same in lines");
+}
+
+int progress_choose(const char *text, bool quiet, bool traced, enum progress_mode *out,
+		    struct k3_err *e)
+{
+	bool moves = terminal_stderr().moves;
+
+	if (quiet && text && strcmp(text, "none") != 0)
+		return k3_fail(e, K3_USAGE, "--quiet and --progress %s exclude each other", text);
+	if (quiet || (text && !strcmp(text, "none"))) {
+		*out = PROGRESS_NONE;
+		return 0;
+	}
+	if (!text || !strcmp(text, "auto")) {
+		*out = moves && !traced ? PROGRESS_BAR : PROGRESS_PLAIN;
+		return 0;
+	}
+	if (!strcmp(text, "plain")) {
+		*out = PROGRESS_PLAIN;
+		return 0;
+	}
+	if (!strcmp(text, "bar"))
+		return choose_bar(moves, traced, out, e);
+	if (strcmp(text, "json") != 0)
+		return k3_fail(e, K3_USAGE,
+			       "--progress is auto, bar, plain, json or none, not \"%s\"", text);
+	if (traced)
+		return k3_fail(e, K3_USAGE,
+			       "--debug-http and --progress json exclude each other: both write "
+			       "to standard error");
+	*out = PROGRESS_JSON;
+	return 0;
+}
+
+/* ---- its life ------------------------------------------------------------------------------- */
+
+static uint64_t now_of(const struct progress *p)
+{
+	return p->o.now_ms(p->o.arg);
+}
+
+static struct bars_view view_of(const struct progress *p)
+{
+	return (struct bars_view){ .state = &p->st,
+				   .names = (const char *const *)p->safe_names,
+				   .words = progress_words(p->o.work),
+				   .status = p->status };
+}
+
+/* Inside the monitor. */
+static void draw(struct progress *p, uint64_t now)
+{
+	const struct bars_view v = view_of(p);
+
+	if (p->paused)
+		return;
+	progress_state_look(&p->st, now);
+	bars_draw(&p->bars, &v, p->above.len ? (const char *)p->above.p : "", now);
+	k3_buf_reset(&p->above);
+}
+
+/* Nothing comes before the first tenth of a second: short runs have only results. */
+static void draw_often(void *arg)
+{
+	struct progress *p = arg;
+	K3_WITH_MONITOR(p->mon);
+
+	for (;;) {
+		uint64_t from = now_of(p), spent;
+
+		while (!p->ended && (spent = now_of(p) - from) < REDRAW_MS)
+			k3_monitor_wait_ms(p->mon, REDRAW_MS - (unsigned)spent);
+		if (p->ended)
+			return;
+		draw(p, now_of(p));
+	}
+}
+
+static char *safe_text(const char *s)
+{
+	size_t size = 4 * strlen(s) + 1;
+	char *out = k3_xcalloc(1, size);
+
+	k3_escape(out, size, s);
+	return out;
+}
+
+static const char *command_of(enum progress_work work)
+{
+	static const char *const names[] = {
+		[PROGRESS_PRELOAD] = "preload",      [PROGRESS_FETCH] = "fetch",
+		[PROGRESS_CREATE] = "bundle create", [PROGRESS_APPLY] = "bundle apply",
+		[PROGRESS_UNPACK] = "unpack",        [PROGRESS_REPAIR] = "repair",
+	};
+
+	return names[work];
+}
+
+struct progress *progress_new(const struct progress_opts *o)
 {
 	struct progress *p = k3_xcalloc(1, sizeof(*p));
-	const char *term = getenv("TERM");
+	struct k3_err ignored;
+	uint64_t now;
 
-	p->mode = mode;
-	p->verbose = verbose;
-	p->names = names;
-	p->n = n;
-	p->images = k3_xcalloc(n, sizeof(*p->images));
-	p->bars = mode == PROGRESS_AUTO && isatty(STDERR_FILENO) && term &&
-		  strcmp(term, "dumb") != 0;
+	p->o = *o;
+	now = now_of(p);
+	p->mon = k3_monitor_new();
+	p->above = K3_BUF(ABOVE_MAX);
+	p->safe_names = k3_xcalloc(o->n, sizeof(*p->safe_names));
+	for (size_t i = 0; i < o->n; i++)
+		p->safe_names[i] = safe_text(o->names[i]);
+	progress_state_init(&p->st, o->n, now);
+	bars_init(&p->bars, &p->o.terminal);
+	p->lines = (struct lines){ .names = (const char *const *)p->safe_names,
+				   .words = progress_words(o->work),
+				   .verbose = o->verbose,
+				   .told_ms = now };
+	p->json = (struct json_stream){ .out = &p->o.terminal,
+					.command = command_of(o->work),
+					.names = o->names,
+					.wall_ms = o->wall_ms,
+					.told_ms = now };
+	if (o->mode == PROGRESS_JSON)
+		json_start(&p->json, &p->st, now);
+	/* Without it, bars are drawn when there is an event. */
+	if (o->mode == PROGRESS_BAR && o->thread &&
+	    k3_thread_start(draw_often, p, &p->thread, &ignored))
+		p->thread = NULL;
 	return p;
 }
 
-void progress_saves(struct progress *p)
+static uint64_t machine_now(void *arg)
 {
-	p->saves = true;
+	(void)arg;
+	return k3_now_ms();
+}
+
+struct progress *progress_start(enum progress_mode mode, enum progress_work work, bool verbose,
+				unsigned jobs, const char *const *names, size_t n)
+{
+	struct timespec wall = { 0 };
+	struct progress_opts o = {
+		.mode = mode,
+		.work = work,
+		.verbose = verbose,
+		.thread = jobs != 1,
+		.names = names,
+		.n = n,
+		.terminal = terminal_stderr(),
+		.now_ms = machine_now,
+	};
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	o.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000 - k3_now_ms();
+	return progress_new(&o);
+}
+
+/* `keep`: images that are done stay on the screen.  Inside the monitor, or after the end. */
+static void take_away(struct progress *p, bool keep)
+{
+	const struct bars_view v = view_of(p);
+	uint64_t now = now_of(p);
+
+	if (p->o.mode != PROGRESS_BAR)
+		return;
+	progress_state_look(&p->st, now);
+	bars_end(&p->bars, &v, p->above.len ? (const char *)p->above.p : "", keep, now);
+	k3_buf_reset(&p->above);
+}
+
+void progress_pause(struct progress *p)
+{
+	K3_WITH_MONITOR(p->mon);
+
+	take_away(p, false);
+	p->paused = true;
+}
+
+void progress_end(struct progress *p)
+{
+	if (!p || p->ended)
+		return;
+	k3_monitor_enter(p->mon);
+	p->ended = true;
+	k3_monitor_wake_all(p->mon);
+	k3_monitor_leave(p->mon);
+	k3_thread_join(p->thread);
+	/* Results take their place, where they are seen. */
+	take_away(p, !p->o.terminal.results);
 }
 
 void progress_free(struct progress *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < p->n; i++)
-		free(p->images[i].layers);
-	free(p->images);
+	progress_end(p);
+	for (size_t i = 0; i < p->o.n; i++)
+		free(p->safe_names[i]);
+	free(p->safe_names);
+	free(p->status);
+	progress_state_release(&p->st);
+	bars_release(&p->bars);
+	k3_buf_release(&p->above);
+	k3_monitor_free(p->mon);
 	free(p);
 }
 
-/* ---- bars ---- */
-
-struct screen {
-	size_t columns, rows, used;
-	char *text;
-	size_t len, cap;
-};
-
-static void screen_size(struct screen *s)
+void progress_freep(struct progress **p)
 {
-	struct winsize w = { 0 };
+	progress_free(*p);
+	*p = NULL;
+}
 
-	s->columns = DEFAULT_COLUMNS;
-	s->rows = DEFAULT_ROWS;
-	if (!ioctl(STDERR_FILENO, TIOCGWINSZ, &w)) {
-		s->columns = w.ws_col ? w.ws_col : DEFAULT_COLUMNS;
-		s->rows = w.ws_row ? w.ws_row : DEFAULT_ROWS;
+/* ---- what is told --------------------------------------------------------------------------- */
+
+/* A line for people; it may have any characters.  Inside the monitor, or after the end. */
+static void line(struct progress *p, const char *text)
+{
+	K3_AUTO_FREE char *safe = safe_text(text), *full = k3_xasprintf("%s\n", safe);
+	size_t n = strlen(full);
+	struct k3_err no_room;
+
+	if (p->o.mode != PROGRESS_BAR || p->ended) {
+		p->bars.lost |= !terminal_write(&p->o.terminal, full, n);
+		return;
 	}
-	if (s->columns > COLUMNS_MAX)
-		s->columns = COLUMNS_MAX;
-}
-
-static void add(struct screen *s, const char *text, size_t n)
-{
-	if (!n)
+	if (!k3_buf_add(&p->above, full, n, &no_room))
 		return;
-	if (!s->text || s->len + n > s->cap) {
-		s->cap = 2 * (s->len + n);
-		s->text = k3_xrealloc(s->text, s->cap, 1);
-	}
-	memcpy(s->text + s->len, text, n);
-	s->len += n;
+	draw(p, now_of(p));
+	if (k3_buf_add(&p->above, full, n, &no_room))
+		p->bars.lost = true;
 }
 
-/* One line, cut to the width: a wrapped line would break the way back up. */
-static void add_line(struct screen *s, const char *line)
+static void line_event(struct progress *p, const struct pl_event *ev)
 {
-	size_t n = strlen(line);
+	K3_AUTO_FREE char *text = NULL;
 
-	add(s, line, n < s->columns ? n : s->columns - 1);
-	add(s, "\x1b[K\n", 4);
-	s->used++;
+	if (ev->kind == PL_EV_NOTICE)
+		text = k3_xasprintf("warning: %s", ev->text);
+	else if (ev->kind == PL_EV_LOSS && p->o.verbose)
+		/* Without -v one line tells of all of them, when the image is there. */
+		text = k3_xasprintf("%s: warning: %s", p->o.names[ev->image], ev->text);
+	else if (ev->kind == PL_EV_RETRY && p->o.mode != PROGRESS_NONE)
+		text = k3_xasprintf("%s", ev->text);
+	if (text)
+		line(p, text);
 }
 
-static void bar(char *out, size_t width, uint64_t done, uint64_t total)
+static void plain_event(struct progress *p, const struct pl_event *ev, enum pl_phase before,
+			uint64_t now)
 {
-	size_t filled = total ? (size_t)((double)done / (double)total * (double)width) : 0;
+	K3_AUTO_FREE char *text = lines_event(&p->lines, &p->st, ev, before, now);
 
-	if (filled > width)
-		filled = width;
-	memset(out, '=', filled);
-	memset(out + filled, ' ', width - filled);
-	if (filled && filled < width)
-		out[filled - 1] = '>';
-	out[width] = '\0';
+	if (text)
+		line(p, text);
 }
 
-static const char *phase_text(enum pl_phase phase)
+static enum pl_phase phase_before(const struct progress *p, const struct pl_event *ev)
 {
-	static const char *const texts[] = {
-		[PL_LAYER_PRESENT] = "present",         [PL_LAYER_WAITING] = "waiting",
-		[PL_LAYER_DOWNLOADING] = "downloading", [PL_LAYER_DOWNLOADED] = "downloaded",
-		[PL_LAYER_UNPACKING] = "unpacking",     [PL_LAYER_DONE] = "done",
-	};
-
-	return texts[phase];
-}
-
-static void draw_layer(struct screen *s, const struct layer_state *l)
-{
-	char line[COLUMNS_MAX + 64], meter[BAR_MAX + 1], done[16], total[16];
-	size_t fixed = 48; /* columns of everything but the bar */
-	size_t width = s->columns > fixed + BAR_MAX ? BAR_MAX
-		       : s->columns > fixed + 5     ? s->columns - fixed
-						    : 0;
-
-	cli_size(l->done, done, sizeof(done));
-	cli_size(l->total, total, sizeof(total));
-	bar(meter, width, l->done, l->total);
-	snprintf(line, sizeof(line), "  %s  %-11s  %s%s%s %7s / %7s", l->id, phase_text(l->phase),
-		 width ? "[" : "", meter, width ? "]" : "", done, total);
-	add_line(s, line);
-}
-
-static bool active(const struct layer_state *l)
-{
-	return l->phase == PL_LAYER_DOWNLOADING || l->phase == PL_LAYER_UNPACKING;
-}
-
-static void draw_image(const struct progress *p, struct screen *s, size_t i)
-{
-	const struct image_progress *im = &p->images[i];
-	char line[COLUMNS_MAX + 64];
-	size_t done = 0, fetched = 0;
-
-	for (size_t l = 0; l < im->nlayers; l++) {
-		const struct layer_state *layer = &im->layers[l];
-
-		done += layer->phase == PL_LAYER_DONE || layer->phase == PL_LAYER_PRESENT;
-		fetched += layer->phase >= PL_LAYER_DOWNLOADED || layer->phase == PL_LAYER_PRESENT;
-	}
-	if (im->state == IMAGE_RESOLVING)
-		snprintf(line, sizeof(line), "%s: resolving", p->names[i]);
-	else if (p->saves)
-		snprintf(line, sizeof(line), "%s: %zu blob%s, %zu here", p->names[i], im->nlayers,
-			 im->nlayers == 1 ? "" : "s", fetched);
-	else
-		snprintf(line, sizeof(line), "%s: %zu layer%s, %zu downloaded, %zu unpacked",
-			 p->names[i], im->nlayers, im->nlayers == 1 ? "" : "s", fetched, done);
-	add_line(s, line);
-	for (size_t l = 0; l < im->nlayers && s->used + 2 < s->rows; l++)
-		if (active(&im->layers[l]))
-			draw_layer(s, &im->layers[l]);
-}
-
-static void go_up(struct screen *s, size_t lines)
-{
-	char text[32];
-
-	if (lines)
-		add(s, text, (size_t)snprintf(text, sizeof(text), "\x1b[%zuA\r", lines));
-}
-
-static void show(const struct screen *s)
-{
-	fwrite(s->text, 1, s->len, stderr);
-	fflush(stderr);
-	free(s->text);
-}
-
-static void draw(struct progress *p)
-{
-	struct screen s = { 0 };
-	size_t whole = 0, failed = 0;
-	char line[128];
-
-	screen_size(&s);
-	go_up(&s, p->drawn);
-	for (size_t i = 0; i < p->n; i++) {
-		whole += p->images[i].state == IMAGE_WHOLE;
-		failed += p->images[i].state == IMAGE_FAILED;
-	}
-	for (size_t i = 0; i < p->n && s.used + 3 < s.rows; i++)
-		if (p->images[i].state < IMAGE_WHOLE)
-			draw_image(p, &s, i);
-	char trouble[32] = "";
-
-	if (failed)
-		snprintf(trouble, sizeof(trouble), ", %zu failed", failed);
-	snprintf(line, sizeof(line), "%zu of %zu images ready%s%s", whole, p->n, trouble,
-		 p->committing ? "; writing to disk" : "");
-	add_line(&s, line);
-	add(&s, "\x1b[J", 3); /* what the last drawing had below */
-	p->drawn = s.used;
-	p->last_draw_ms = k3_now_ms();
-	show(&s);
-}
-
-static void clear(struct progress *p)
-{
-	struct screen s = { 0 };
-
-	if (!p->drawn)
-		return;
-	go_up(&s, p->drawn);
-	add(&s, "\x1b[J", 3);
-	p->drawn = 0;
-	show(&s);
-}
-
-void progress_end(struct progress *p)
-{
-	clear(p);
-	p->bars = false;
-}
-
-/* ---- lines ---- */
-
-static void line(struct progress *p, const char *image, const char *text)
-{
-	char safe[K3_ERR_MSG_MAX];
-
-	clear(p);
-	k3_escape(safe, sizeof(safe), text);
-	fprintf(stderr, "%s%s%s\n", image, *image ? ": " : "", safe);
-}
-
-static void layer_line(struct progress *p, const struct pl_event *ev, const char *id)
-{
-	const struct layer_state *old = &p->images[ev->image].layers[ev->layer];
-	char text[64], size[16];
-
-	if (p->bars || p->mode == PROGRESS_NONE || ev->shared || old->phase == ev->phase)
-		return;
-	cli_size(ev->total, size, sizeof(size));
-	snprintf(text, sizeof(text), "%s %s %s (%s)", p->saves ? "blob" : "layer", id,
-		 ev->phase != PL_LAYER_DONE ? phase_text(ev->phase)
-		 : p->saves                 ? "is there"
-					    : "unpacked",
-		 size);
-	if (ev->phase == PL_LAYER_DOWNLOADED || ev->phase == PL_LAYER_DONE)
-		line(p, p->names[ev->image], text);
-}
-
-static void layer_event(struct progress *p, const struct pl_event *ev)
-{
-	struct image_progress *im = &p->images[ev->image];
-	struct layer_state *l;
-	char hex[2 * 6 + 1];
-
-	if (ev->layer >= im->nlayers)
-		return;
-	l = &im->layers[ev->layer];
-	k3_hex(ev->digest.hash, 6, hex);
-	layer_line(p, ev, hex);
-	memcpy(l->id, hex, sizeof(hex));
-	/* Unpacking goes on behind the download: what is shown never goes backwards. */
-	if (ev->phase < l->phase)
-		return;
-	l->phase = ev->phase;
-	l->done = ev->done;
-	l->total = ev->total;
-}
-
-static void resolved(struct progress *p, const struct pl_event *ev)
-{
-	struct image_progress *im = &p->images[ev->image];
-	char text[64];
-
-	im->state = IMAGE_WORKING;
-	im->nlayers = (size_t)ev->total;
-	im->layers = k3_xcalloc(im->nlayers, sizeof(*im->layers));
-	for (size_t i = 0; i < im->nlayers; i++)
-		im->layers[i].phase = PL_LAYER_PRESENT;
-	snprintf(text, sizeof(text), "resolved, %zu %s%s", im->nlayers, p->saves ? "blob" : "layer",
-		 im->nlayers == 1 ? "" : "s");
-	if (!p->bars && p->mode != PROGRESS_NONE)
-		line(p, p->names[ev->image], text);
-}
-
-static void loss(struct progress *p, const struct pl_event *ev)
-{
-	char text[K3_ERR_MSG_MAX];
-
-	/* Without -v one line tells of all of them, when the image is there (cli/losses.h). */
-	if (!p->verbose)
-		return;
-	snprintf(text, sizeof(text), "warning: %s", ev->text);
-	line(p, p->names[ev->image], text);
-}
-
-static void notice(struct progress *p, const char *text)
-{
-	K3_AUTO_FREE char *full = k3_xasprintf("warning: %s", text);
-
-	line(p, "", full);
+	if (ev->kind != PL_EV_LAYER || ev->layer >= p->st.images[ev->image].nlayers)
+		return PL_LAYER_PRESENT;
+	return p->st.images[ev->image].layers[ev->layer].phase;
 }
 
 void progress_event(void *arg, const struct pl_event *ev)
 {
 	struct progress *p = arg;
-	bool quiet = p->mode == PROGRESS_NONE;
+	K3_WITH_MONITOR(p->mon);
+	uint64_t now = now_of(p);
+	enum pl_phase before = phase_before(p, ev);
 
-	switch (ev->kind) {
-	case PL_EV_RESOLVED:
-		resolved(p, ev);
+	p->paused = false;
+	progress_state_event(&p->st, ev, now);
+	if (ev->kind == PL_EV_PLANNED)
+		free(K3_STEAL(p->status));
+	if (p->o.mode == PROGRESS_JSON) {
+		json_event(&p->json, &p->st, ev, before, now);
+		return;
+	}
+	line_event(p, ev);
+	if (p->o.mode == PROGRESS_PLAIN)
+		plain_event(p, ev, before, now);
+	else if (p->o.mode == PROGRESS_BAR && !p->thread && now - p->bars.drawn_ms >= REDRAW_MS)
+		draw(p, now);
+}
+
+void progress_status(void *arg, const char *text)
+{
+	struct progress *p = arg;
+	K3_WITH_MONITOR(p->mon);
+	uint64_t now = now_of(p);
+
+	p->paused = false;
+	free(p->status);
+	p->status = safe_text(text);
+	/* Of what was written before it, nothing is left to be told. */
+	p->st.committing = false;
+	switch (p->o.mode) {
+	case PROGRESS_NONE:
 		break;
-	case PL_EV_LAYER:
-		layer_event(p, ev);
+	case PROGRESS_PLAIN:
+		line(p, text);
 		break;
-	case PL_EV_WHOLE:
-		p->images[ev->image].state = IMAGE_WHOLE;
+	case PROGRESS_BAR:
+		if (!p->thread)
+			draw(p, now);
 		break;
-	case PL_EV_FAILED:
-		p->images[ev->image].state = IMAGE_FAILED;
-		break;
-	case PL_EV_RETRY:
-		if (!quiet)
-			line(p, "", ev->text);
-		break;
-	case PL_EV_NOTICE:
-		notice(p, ev->text);
-		break;
-	case PL_EV_LOSS:
-		loss(p, ev);
-		break;
-	case PL_EV_WAITING:
-		if (!quiet)
-			line(p, "", "waiting for another k3simg that works on this root");
-		break;
-	case PL_EV_COMMIT:
-		p->committing = true;
-		if (!p->bars && !quiet)
-			line(p, "", "writing to disk");
+	case PROGRESS_JSON:
+		json_message(&p->json, "status", NULL, text, now);
 		break;
 	}
-	if (p->bars && (ev->kind != PL_EV_LAYER || k3_now_ms() - p->last_draw_ms >= REDRAW_MS))
-		draw(p);
+}
+
+int progress_error(struct progress *p, const char *image, const struct k3_err *e)
+{
+	if (p->o.mode == PROGRESS_JSON)
+		json_error(&p->json, image, e, now_of(p));
+	else if (image)
+		cli_image_error(image, e);
+	else
+		cli_error(e);
+	return k3_exit_status(e->code);
+}
+
+void progress_warning(struct progress *p, const char *image, const char *text)
+{
+	K3_WITH_MONITOR(p->mon);
+
+	if (p->o.mode == PROGRESS_JSON) {
+		json_message(&p->json, "warning", image, text, now_of(p));
+		return;
+	}
+	K3_AUTO_FREE char *full = k3_xasprintf("warning: %s%s%s", image ? image : "",
+					       image ? ": " : "", text);
+
+	line(p, full);
+}
+
+void progress_result(struct progress *p, const char *text)
+{
+	if (p->o.mode == PROGRESS_JSON)
+		json_message(&p->json, "result", NULL, text, now_of(p));
+	else
+		fprintf(stderr, "%s\n", text);
+}
+
+int progress_finish(struct progress *p, int status)
+{
+	progress_end(p);
+	if (p->o.mode == PROGRESS_JSON)
+		json_summary(&p->json, &p->st, status, now_of(p));
+	return status;
 }

@@ -13,6 +13,8 @@
 /* Threads that clone one tree; more of them wait for the file system's journal. */
 #define TREE_THREADS 4u
 #define WAIT_MS 200 /* how late a waiting builder notices a cancelled run */
+/* Text of a layer's losses, some 15,000 of them: a quarter of PL_MEM_BUILDER.  More are counted. */
+#define LOSSES_HELD_MAX (1u << 20)
 
 /* Reads a blob behind its download. */
 struct reader {
@@ -79,49 +81,101 @@ static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e
 	return 0;
 }
 
+/*
+ * Losses of one layer, held back until its diff ID is verified: a mirror that sent wrong bytes may
+ * have sent any names, and the layer comes again.
+ */
 struct losses {
 	struct run *run;
 	struct tree *tree;
+	struct k3_buf held;               /* struct loss_head, path, NUL, what, NUL for each */
+	uint64_t more[UNPACK_LOSS_KINDS]; /* beyond LOSSES_HELD_MAX */
 	bool failed;
 	struct k3_err err; /* of the first one that may not be */
 };
 
-/* Who needs the tree, or one cloned from it, has its losses. */
-static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path, const char *what,
-			int errnum)
+struct loss_head {
+	enum unpack_loss_kind kind;
+	int errnum;
+};
+
+static void losses_release(struct losses *l)
 {
+	k3_buf_release(&l->held);
+}
+
+static void hold_loss(void *arg, enum unpack_loss_kind kind, const char *path, const char *what,
+		      int errnum)
+{
+	const struct loss_head head = { kind, errnum };
 	struct losses *l = arg;
-	const struct blob *b = l->tree->node->blob;
-	const struct pl_loss loss = { kind, path, what, errnum };
 	enum pl_on_loss policy = l->run->o->on_loss[kind];
-	struct k3_err err;
+	size_t before = l->held.len;
+	struct k3_err full;
 
 	if (policy == PL_LOSS_IGNORE || l->failed)
 		return;
-	loss_text(kind, path, what, errnum, &err);
 	if (policy == PL_LOSS_FAIL) {
 		l->failed = true;
-		l->err = err;
+		loss_text(kind, path, what, errnum, &l->err);
 		return;
 	}
 	const char *why = strerrordesc_np(errnum);
 
+	/* A layer that comes again comes to another tree. */
 	imp_tree_lost(l->tree->imp, &(struct imp_loss){ .kind = unpack_loss_name(kind),
-							 .path = path,
-							 .what = what,
-							 .why = why ? why : "" });
+							.path = path,
+							.what = what,
+							.why = why ? why : "" });
+	if (!l->more[kind] && !k3_buf_add(&l->held, &head, sizeof(head), &full) &&
+	    !k3_buf_add(&l->held, path, strlen(path) + 1, &full) &&
+	    !k3_buf_add(&l->held, what, strlen(what) + 1, &full))
+		return;
+	l->held.len = before;
+	l->more[kind]++;
+}
+
+/* Who needs the tree, or one cloned from it, has its losses. */
+static void tell_loss(struct losses *l, const struct pl_loss *loss, uint64_t count)
+{
+	const struct blob *b = l->tree->node->blob;
+	struct k3_err text;
+
+	if (loss->path)
+		loss_text(loss->kind, loss->path, loss->what, loss->errnum, &text);
+	else
+		k3_fail(&text, K3_IO, "%llu more were refused", (unsigned long long)count);
 	K3_WITH_MONITOR(l->run->mon);
 	for (size_t i = 0; i < b->nusers; i++) {
 		struct image *im = b->users[i];
 
 		if (!run_image_has(im, l->tree->node))
 			continue;
-		im->res->losses++;
+		im->res->losses += count;
 		run_event_locked(l->run, &(struct pl_event){ .kind = PL_EV_LOSS,
 							     .image = im->index,
-							     .text = err.msg,
-							     .loss = &loss });
+							     .done = count,
+							     .text = text.msg,
+							     .loss = loss });
 	}
+}
+
+static void tell_losses(struct losses *l)
+{
+	for (size_t at = 0; at < l->held.len;) {
+		const char *p = (const char *)l->held.p + at;
+		struct loss_head head;
+
+		memcpy(&head, p, sizeof(head));
+		const char *path = p + sizeof(head), *what = path + strlen(path) + 1;
+
+		tell_loss(l, &(struct pl_loss){ head.kind, path, what, head.errnum }, 1);
+		at = (size_t)(what + strlen(what) + 1 - (const char *)l->held.p);
+	}
+	for (int kind = 0; kind < UNPACK_LOSS_KINDS; kind++)
+		if (l->more[kind])
+			tell_loss(l, &(struct pl_loss){ .kind = (enum unpack_loss_kind)kind },
+				  l->more[kind]);
 }
 
 /*
@@ -147,20 +201,24 @@ static bool is_spoilt(struct reader *rd, struct k3_err *e)
 	return b->again != rd->again && b->state != JOB_FAILED && !k3_cancelled(r->stop);
 }
 
-static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *piece, bool *spoilt,
+/* Layer i of the tree's path. */
+static int apply_layer(struct run *r, struct tree *t, size_t i, uint8_t *piece, bool *spoilt,
 		       struct k3_err *e)
 {
+	struct node *n = t->path[i];
 	struct reader rd = { .run = r, .blob = n->blob, .fd = -1, .piece = piece };
 	struct bundled_tar tar = { .run = r, .node = n, .piece = piece, .size = PIECE };
 	bool plain = bundled_has_tar(r, n);
-	struct losses losses = { .run = r, .tree = t };
+	__attribute__((cleanup(losses_release))) struct losses losses = {
+		.run = r, .tree = t, .held = K3_BUF(LOSSES_HELD_MAX)
+	};
 	struct unpack_opts opts = {
 		.limits = r->o->limits,
 		.shared = imp_tree_is_shared(t->imp),
 		.lenient_owner = true,
 		.one_thread = r->jobs == 1,
 		.cancel = r->stop,
-		.on_loss = report_loss,
+		.on_loss = hold_loss,
 		.arg = &losses,
 	};
 	struct unpack_stats stats;
@@ -177,8 +235,13 @@ static int apply_layer(struct run *r, struct tree *t, struct node *n, uint8_t *p
 		*e = losses.err;
 		rc = k3_hint(e, "--on-loss warn takes the image without it");
 	}
-	if (!rc)
+	if (!rc) {
+		/* A tree that is begun again, for a later layer's sake, has lost the same. */
+		if (i >= t->told)
+			tell_losses(&losses);
+		t->told = i >= t->told ? i + 1 : t->told;
 		return 0;
+	}
 	*spoilt = !plain && is_spoilt(&rd, e);
 	/* A failed transfer has named its layer already. */
 	if (rd.failed)
@@ -203,7 +266,7 @@ static int build(struct run *r, struct tree *t, uint8_t *piece, bool *spoilt, st
 	if (imp_tree_begin(r->imp, &t->node->layer->chain_id, &from, r->stop, &t->imp, e))
 		return -1;
 	for (size_t i = 0; i < t->npath; i++) {
-		if (apply_layer(r, t, t->path[i], piece, spoilt, e))
+		if (apply_layer(r, t, i, piece, spoilt, e))
 			return -1;
 		K3_WITH_MONITOR(r->mon);
 		run_blob_event_locked(r, t->path[i]->blob, PL_LAYER_DONE,

@@ -17,6 +17,7 @@ struct create {
 	struct bundle_writer *out;
 	/* By member: the layer that a decompressed one is made of, else NULL. */
 	const struct node **nodes;
+	uint64_t bytes, written; /* of all members, and of those in the bundle so far */
 	/* below: under the monitor */
 	size_t next; /* member to be measured */
 	bool failed;
@@ -75,7 +76,12 @@ static int take(void *arg, const void *p, size_t n, struct k3_err *e)
 {
 	struct create *c = arg;
 
-	return bundle_writer_data(c->out, p, n, e);
+	if (bundle_writer_data(c->out, p, n, e))
+		return -1;
+	c->written += n;
+	run_event(&c->run, &(struct pl_event){
+				   .kind = PL_EV_COMMIT, .done = c->written, .total = c->bytes });
+	return 0;
 }
 
 /* Decompresses the layer of a member, measured or written. */
@@ -183,7 +189,7 @@ static int write_blob(struct create *c, const struct bundle_member *m, struct k3
 	if (staged_open(c, &d, &s, e))
 		return -1;
 	do {
-		rc = staged_next(&s, &p, &n, e) || bundle_writer_data(c->out, p, n, e) ? -1 : 0;
+		rc = staged_next(&s, &p, &n, e) || take(c, p, n, e) ? -1 : 0;
 	} while (!rc && n);
 	staged_close(&s);
 	return rc;
@@ -212,7 +218,9 @@ static int write_bundle(struct create *c, int fd, const char *what, struct oci_d
 	bundled_members(r, &c->doc);
 	if (measure(c, e))
 		return -1;
-	run_event(r, &(struct pl_event){ .kind = PL_EV_COMMIT });
+	for (size_t i = 0; i < c->doc.n; i++)
+		c->bytes += c->doc.members[i].size;
+	run_event(r, &(struct pl_event){ .kind = PL_EV_COMMIT, .total = c->bytes });
 	if (bundle_writer_new(fd, what, &c->doc, &c->out, digest, e))
 		return -1;
 	return write_members(c, e);
@@ -238,6 +246,7 @@ static int create(struct create *c, int fd, const char *what, struct oci_digest 
 	run_resolve(r);
 	if (k3_cancel_check(r->stop, e) || plan_make(r, e))
 		return -1;
+	bundled_mark_decoded(r);
 	run_transfer_and_build(r);
 	if (k3_cancel_check(r->stop, e) || all_there(r, e))
 		return -1;

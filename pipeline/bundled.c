@@ -115,6 +115,19 @@ void bundled_members(const struct run *r, struct bundle_doc *out)
 	oci_map_release(&tars);
 }
 
+void bundled_mark_decoded(struct run *r)
+{
+	struct digestmap tars = { 0 };
+
+	for (struct node *n = r->nodes; n; n = n->next) {
+		if (!is_compressed(n->layer) || digestmap_get(&tars, &n->layer->diff_id))
+			continue;
+		n->decoded = true;
+		digestmap_put(&tars, &n->layer->diff_id, n);
+	}
+	digestmap_release(&tars);
+}
+
 static bool same_member(const struct bundle_member *a, const struct bundle_member *b)
 {
 	return a->kind == b->kind && oci_digest_eq(&a->digest, &b->digest) &&

@@ -10,6 +10,8 @@
  * After plan_make.
  */
 void bundled_members(const struct run *r, struct bundle_doc *out);
+/* Marks the nodes whose layers a bundle of this run gets decompressed.  After plan_make. */
+void bundled_mark_decoded(struct run *r);
 
 /* Stages all documents of the bundle, each verified, so that they are found as if stored. */
 K3_MUST int bundled_documents(struct run *r, struct k3_err *e);

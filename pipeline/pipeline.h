@@ -109,15 +109,22 @@ struct pl_loss {
 };
 
 enum pl_event_kind {
-	PL_EV_RESOLVED, /* image: total = layers */
-	PL_EV_LAYER,    /* image, layer: phase, done of total bytes */
-	PL_EV_WHOLE,    /* image: built, waits for the commit */
-	PL_EV_FAILED,   /* image: err */
-	PL_EV_RETRY,    /* text: what is tried again and why; image unknown */
-	PL_EV_NOTICE,   /* text: what the user should know of a registry; image unknown */
-	PL_EV_LOSS,     /* image: loss; text: the same in words.  Told with all images it is in */
-	PL_EV_WAITING,  /* another k3simg works on this root */
-	PL_EV_COMMIT,   /* everything is whole: new trees and blobs go to disk */
+	/* image, with the digest of its manifest or index: total = layers, done = their bytes */
+	PL_EV_RESOLVED,
+	PL_EV_LAYER,   /* image, layer: phase, done of total bytes */
+	PL_EV_PLANNED, /* each layer was told of, with what it needs: the work is known */
+	PL_EV_WHOLE,   /* image: built, waits for the commit */
+	PL_EV_FAILED,  /* image: err */
+	PL_EV_RETRY,   /* text: what is tried again and why; image unknown */
+	PL_EV_NOTICE,  /* text: what the user should know of a registry; image unknown */
+	/* image: loss, done times (1); text: the same in words.  Told with all images it is in */
+	PL_EV_LOSS,
+	PL_EV_WAITING, /* another k3simg works on this root */
+	/*
+	 * Everything is whole: new trees and blobs go to disk, or a bundle is written.  Of a bundle
+	 * it comes again and again, with done of total bytes; total = 0: it is not known.
+	 */
+	PL_EV_COMMIT,
 };
 
 enum pl_phase {
@@ -129,16 +136,29 @@ enum pl_phase {
 	PL_LAYER_DONE,
 };
 
+/* What has to be done for a layer; nothing of it: PL_LAYER_PRESENT. */
+enum {
+	PL_NEEDS_BYTES = 1 << 0,  /* its blob is not in the store: until PL_LAYER_DOWNLOADED */
+	PL_NEEDS_UNPACK = 1 << 1, /* until PL_LAYER_DONE */
+};
+
 /* Strings are borrowed for the length of the call. */
 struct pl_event {
 	enum pl_event_kind kind;
 	size_t image; /* index of the request */
 	size_t layer;
 	enum pl_phase phase;
+	/*
+	 * What is there of a blob may be less than was told before: a source whose bytes were wrong
+	 * is left for another one, and then its layer is unpacked again, too.
+	 */
 	uint64_t done, total;
+	unsigned needs;           /* of a layer: PL_NEEDS_*, the same in each of its events */
+	bool local;               /* of a layer: its bytes come from an archive or a bundle */
 	bool shared;              /* the same layer is told about with an earlier image, too */
 	struct oci_digest digest; /* of the layer's blob */
 	const char *text;
+	/* Without a path: done of its kind, which are too many to be told one by one. */
 	const struct pl_loss *loss;
 	const struct k3_err *err;
 };
@@ -244,10 +264,13 @@ K3_MUST int pl_forecast(const struct pl_opts *o, const struct pl_request *reqs, 
 
 struct pl_unpack_opts {
 	struct oci_platform platform;
-	struct fetch_opts fetch; /* cancel is set by the pipeline; on_notice is the caller's */
+	struct fetch_opts fetch; /* cancel, on_retry and on_notice are set by the pipeline */
 	struct unpack_limits limits;
-	/* Called before each layer, from 0, with the bytes of its blob.  May be NULL. */
-	void (*layer)(void *arg, size_t i, size_t n, uint64_t bytes);
+	/*
+	 * As pl_opts.event, of one image: PL_EV_RESOLVED, _PLANNED, _LAYER, _WHOLE, _RETRY,
+	 * _NOTICE.
+	 */
+	void (*event)(void *arg, const struct pl_event *ev);
 	/* Called for each attribute that the file system refused: path and what.  May be NULL. */
 	void (*loss)(void *arg, const char *text);
 	void *arg;
@@ -382,8 +405,8 @@ struct pl_save_opts {
 	unsigned connections;         /* 1 to PL_TRANSFERS_MAX; 0 = as many as preload has */
 	struct fetch_opts fetch;      /* cancel, on_retry and on_notice are set by the pipeline */
 	/*
-	 * As pl_opts.event: PL_EV_RESOLVED, _LAYER (PL_LAYER_DONE: it was there), _WHOLE,
-	 * _FAILED, _RETRY, _NOTICE, _LOSS, _COMMIT.
+	 * As pl_opts.event: PL_EV_RESOLVED, _PLANNED, _LAYER (PL_LAYER_DONE: it was there),
+	 * _WHOLE, _FAILED, _RETRY, _NOTICE, _LOSS (without loss), _COMMIT.
 	 */
 	void (*event)(void *arg, const struct pl_event *ev);
 	void *arg;

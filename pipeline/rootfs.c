@@ -20,6 +20,7 @@ struct rootfs {
 	const struct pl_request *q;
 	const char *dir;
 	struct k3_cancel *stop;
+	struct k3_monitor *mon; /* of events: one layer comes while another is unpacked */
 	struct fetch *fetch;
 	struct fetch_session *session;
 	struct source_link link;
@@ -28,6 +29,56 @@ struct rootfs {
 	bool made; /* it was not there */
 	struct pl_unpacked *out;
 };
+
+/* ---- what is told ------------------------------------------------------------------- */
+
+static void tell(struct rootfs *rf, const struct pl_event *ev)
+{
+	K3_WITH_MONITOR(rf->mon);
+	if (rf->o->event)
+		rf->o->event(rf->o->arg, ev);
+}
+
+static void tell_layer(struct rootfs *rf, size_t i, enum pl_phase phase, uint64_t done)
+{
+	const struct oci_desc *d = &rf->found.image.layers[i].blob;
+	unsigned fetched = rf->q->from ? 0 : PL_NEEDS_BYTES;
+
+	tell(rf, &(struct pl_event){ .kind = PL_EV_LAYER,
+				     .layer = i,
+				     .phase = phase,
+				     .done = done,
+				     .total = d->size,
+				     .needs = fetched | PL_NEEDS_UNPACK,
+				     .local = rf->q->from != NULL,
+				     .digest = d->digest });
+}
+
+static void tell_plan(struct rootfs *rf)
+{
+	tell(rf, &(struct pl_event){ .kind = PL_EV_RESOLVED,
+				     .done = rf->out->compressed,
+				     .total = rf->out->layers,
+				     .digest = rf->out->target });
+	for (size_t i = 0; i < rf->out->layers; i++)
+		tell_layer(rf, i, PL_LAYER_WAITING, 0);
+	tell(rf, &(struct pl_event){ .kind = PL_EV_PLANNED });
+}
+
+static void on_retry(void *arg, const char *what, unsigned attempt, uint64_t wait_ms,
+		     const struct k3_err *why)
+{
+	K3_AUTO_FREE char *text = k3_xasprintf("%s: %s; trying again in %.1f s", what, why->msg,
+					       (double)wait_ms / 1000);
+
+	(void)attempt;
+	tell(arg, &(struct pl_event){ .kind = PL_EV_RETRY, .text = text, .err = why });
+}
+
+static void on_notice(void *arg, const char *text)
+{
+	tell(arg, &(struct pl_event){ .kind = PL_EV_NOTICE, .text = text });
+}
 
 /* ---- the directory ------------------------------------------------------------------ */
 
@@ -148,16 +199,22 @@ static int resolve(struct rootfs *rf, struct k3_err *e)
 struct ahead {
 	struct rootfs *rf;
 	const struct oci_desc *desc;
+	size_t layer;
 	struct k3_thread *thread;
 	int fd, rc;
+	uint64_t have;
 	struct k3_err err;
 };
 
 static int to_file(void *arg, const void *p, size_t n, struct k3_err *e)
 {
-	const struct ahead *a = arg;
+	struct ahead *a = arg;
 
-	return k3_write_all(a->fd, p, n, a->rf->dir, e);
+	if (k3_write_all(a->fd, p, n, a->rf->dir, e))
+		return -1;
+	a->have += n;
+	tell_layer(a->rf, a->layer, PL_LAYER_DOWNLOADING, a->have);
+	return 0;
 }
 
 static void fetch_ahead(void *arg)
@@ -168,6 +225,7 @@ static void fetch_ahead(void *arg)
 		K3_AUTO_HASH struct k3_hash *hash = k3_hash_new(a->desc->digest.alg);
 		uint64_t sources = 0;
 
+		a->have = 0;
 		a->rc = source_blob(&a->rf->link, a->rf->q, a->desc, 0, hash, to_file, a, &sources,
 				    &a->err);
 		/* A mirror sent wrong bytes, and others are left to be asked. */
@@ -183,7 +241,7 @@ static int begin_ahead(struct rootfs *rf, size_t i, struct ahead *a, struct k3_e
 {
 	struct k3_err ignored;
 
-	*a = (struct ahead){ .rf = rf, .fd = -1 };
+	*a = (struct ahead){ .rf = rf, .layer = i, .fd = -1 };
 	if (rf->q->from || i >= rf->found.image.nlayers)
 		return 0;
 	a->desc = &rf->found.image.layers[i].blob;
@@ -198,8 +256,11 @@ static int end_ahead(struct ahead *a, struct k3_err *e)
 {
 	k3_thread_join(a->thread);
 	a->thread = NULL;
-	if (!a->rc)
+	if (!a->rc) {
+		if (a->desc)
+			tell_layer(a->rf, a->layer, PL_LAYER_DOWNLOADED, a->desc->size);
 		return 0;
+	}
 	*e = a->err;
 	return -1;
 }
@@ -211,6 +272,8 @@ static void ahead_release(struct ahead *a)
 }
 
 struct file_reader {
+	struct rootfs *rf;
+	size_t layer;
 	int fd;
 	uint64_t at;
 	uint8_t piece[PIECE];
@@ -224,6 +287,7 @@ static int file_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e)
 	if (got < 0)
 		return k3_fail_sys(e, errno, "cannot read the layer");
 	r->at += (uint64_t)got;
+	tell_layer(r->rf, r->layer, PL_LAYER_UNPACKING, r->at);
 	*p = r->piece;
 	*n = (size_t)got;
 	return 0;
@@ -260,20 +324,43 @@ static int apply(struct rootfs *rf, const struct oci_layer *l, struct unpack_src
 	return 0;
 }
 
-static int apply_archived(struct rootfs *rf, const struct oci_layer *l, struct k3_err *e)
-{
-	__attribute__((cleanup(archive_reader_freep))) struct archive_reader *r = NULL;
+struct archived {
+	struct rootfs *rf;
+	size_t layer;
+	struct archive_reader *r;
+	uint64_t at;
+};
 
+static int archived_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e)
+{
+	struct archived *a = arg;
+
+	if (archive_reader_next(a->r, p, n, e))
+		return -1;
+	a->at += *n;
+	tell_layer(a->rf, a->layer, PL_LAYER_UNPACKING, a->at);
+	return 0;
+}
+
+static void archived_close(struct archived *a)
+{
+	archive_reader_freep(&a->r);
+}
+
+static int apply_archived(struct rootfs *rf, size_t i, struct k3_err *e)
+{
+	__attribute__((cleanup(archived_close))) struct archived a = { .rf = rf, .layer = i };
+	const struct oci_layer *l = &rf->found.image.layers[i];
 	struct k3_err cause;
 	const uint8_t *p;
 	size_t n;
 
-	if (archive_reader_open(rf->q->from, &l->blob, &r, e))
+	if (archive_reader_open(rf->q->from, &l->blob, &a.r, e))
 		return -1;
-	if (!apply(rf, l, (struct unpack_src){ archive_reader_next, r }, e))
+	if (!apply(rf, l, (struct unpack_src){ archived_next, &a }, e))
 		return 0;
 	/* Bytes that do not unpack have another digest, as a rule: the better message. */
-	while (!archive_reader_next(r, &p, &n, &cause))
+	while (!archive_reader_next(a.r, &p, &n, &cause))
 		if (!n)
 			return -1;
 	if (cause.code == K3_DIGEST)
@@ -281,30 +368,33 @@ static int apply_archived(struct rootfs *rf, const struct oci_layer *l, struct k
 	return -1;
 }
 
-static int apply_fetched(struct rootfs *rf, const struct oci_layer *l, int fd, struct k3_err *e)
+static int apply_fetched(struct rootfs *rf, size_t i, int fd, struct k3_err *e)
 {
 	K3_AUTO_FREE struct file_reader *r = k3_xcalloc(1, sizeof(*r));
 
+	r->rf = rf;
+	r->layer = i;
 	r->fd = fd;
-	return apply(rf, l, (struct unpack_src){ file_next, r }, e);
+	return apply(rf, &rf->found.image.layers[i], (struct unpack_src){ file_next, r }, e);
 }
 
 static int apply_layer(struct rootfs *rf, size_t i, struct ahead *this, struct ahead *next,
 		       struct k3_err *e)
 {
-	const struct oci_image *img = &rf->found.image;
-	const struct oci_layer *l = &img->layers[i];
+	const struct oci_layer *l = &rf->found.image.layers[i];
 	char text[OCI_DIGEST_TEXT_MAX];
 	int rc;
 
-	if (rf->o->layer)
-		rf->o->layer(rf->o->arg, i, img->nlayers, l->blob.size);
 	/* One connection is enough: what it brings meanwhile is what is unpacked next. */
 	rc = end_ahead(this, e) || begin_ahead(rf, i + 1, next, e) ? -1 : 0;
 	if (!rc)
-		rc = rf->q->from ? apply_archived(rf, l, e) : apply_fetched(rf, l, this->fd, e);
+		rc = rf->q->from ? apply_archived(rf, i, e) : apply_fetched(rf, i, this->fd, e);
+	if (!rc) {
+		tell_layer(rf, i, PL_LAYER_DONE, l->blob.size);
+		return 0;
+	}
 	oci_digest_format(&l->blob.digest, text);
-	return rc ? k3_wrap(e, "layer %s", text) : 0;
+	return k3_wrap(e, "layer %s", text);
 }
 
 static int apply_layers(struct rootfs *rf, struct k3_err *e)
@@ -328,13 +418,20 @@ static int run(struct rootfs *rf, struct k3_err *e)
 	struct fetch_opts fo = rf->o->fetch;
 
 	fo.cancel = rf->stop;
+	fo.on_retry = on_retry;
+	fo.on_retry_arg = rf;
+	fo.on_notice = on_notice;
+	fo.on_notice_arg = rf;
 	if (look_at_dir(rf, e) || fetch_new(&fo, &rf->fetch, e))
 		return -1;
 	rf->link = (struct source_link){ rf->fetch, &rf->session };
 	if (resolve(rf, e))
 		return -1;
-	if (!make_dir(rf, e) && !apply_layers(rf, e))
+	tell_plan(rf);
+	if (!make_dir(rf, e) && !apply_layers(rf, e)) {
+		tell(rf, &(struct pl_event){ .kind = PL_EV_WHOLE });
 		return 0;
+	}
 	empty_dir(rf, e);
 	return -1;
 }
@@ -346,10 +443,12 @@ int pl_unpack(const struct pl_unpack_opts *o, const struct pl_request *q, const 
 	int rc;
 
 	*out = (struct pl_unpacked){ 0 };
+	rf.mon = k3_monitor_new();
 	rc = run(&rf, e);
 	oci_resolved_release(&rf.found);
 	fetch_session_free(rf.session);
 	fetch_free(rf.fetch);
 	k3_closep(&rf.fd);
+	k3_monitor_free(rf.mon);
 	return rc;
 }

@@ -41,31 +41,52 @@ void run_event(struct run *r, const struct pl_event *ev)
 	run_event_locked(r, ev);
 }
 
-static void layer_event(struct run *r, const struct image *im, const struct blob *b,
-			enum pl_phase phase, uint64_t done)
+static size_t first_layer(const struct image *im, const struct blob *b)
 {
-	for (size_t i = 0; i < im->img->nlayers; i++) {
-		if (im->nodes[i]->blob != b)
-			continue;
-		run_event_locked(r, &(struct pl_event){ .kind = PL_EV_LAYER,
-							.image = im->index,
-							.layer = i,
-							.phase = phase,
-							.done = done,
-							.total = b->desc->size,
-							.shared = im != b->users[0],
-							.digest = b->desc->digest });
-		return;
-	}
+	size_t i = 0;
+
+	while (im->nodes[i]->blob != b)
+		i++;
+	return i;
 }
 
-/* How far it got is told with the first image that needs it, what became of it with all. */
+/* Of an image that has the same blob several times: what any of its places needs. */
+static unsigned layer_needs(const struct image *im, const struct blob *b)
+{
+	unsigned needs = b->stored ? 0 : PL_NEEDS_BYTES;
+
+	for (size_t i = 0; i < im->img->nlayers; i++)
+		if (im->nodes[i]->blob == b && (im->nodes[i]->wanted || im->nodes[i]->decoded))
+			needs |= PL_NEEDS_UNPACK;
+	return needs;
+}
+
+static void layer_event(struct run *r, const struct image *im, size_t layer, unsigned needs,
+			enum pl_phase phase, uint64_t done)
+{
+	const struct blob *b = im->nodes[layer]->blob;
+
+	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_LAYER,
+						.image = im->index,
+						.layer = layer,
+						.phase = phase,
+						.done = done,
+						.total = b->desc->size,
+						.needs = needs,
+						.local = r->o->bundle || run_is_local(b),
+						.shared = im != b->users[0],
+						.digest = b->desc->digest });
+}
+
 void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done)
 {
 	bool all = phase != PL_LAYER_DOWNLOADING && phase != PL_LAYER_UNPACKING;
 
-	for (size_t i = 0; i < (all ? b->nusers : 1); i++)
-		layer_event(r, b->users[i], b, phase, done);
+	for (size_t i = 0; i < (all ? b->nusers : 1); i++) {
+		const struct image *im = b->users[i];
+
+		layer_event(r, im, first_layer(im, b), layer_needs(im, b), phase, done);
+	}
 }
 
 static void finish_image_locked(struct run *r, struct image *im)
@@ -169,7 +190,9 @@ static void resolve_worker(struct run *r, size_t slot)
 			run_event_locked(r,
 					 &(struct pl_event){ .kind = PL_EV_RESOLVED,
 							     .image = i,
-							     .total = r->images[i].img->nlayers });
+							     .done = r->images[i].res->compressed,
+							     .total = r->images[i].img->nlayers,
+							     .digest = r->images[i].res->target });
 	}
 }
 
@@ -245,9 +268,12 @@ static void count_missing(struct run *r)
 
 static void tell_plan(struct run *r, const struct image *im)
 {
-	for (size_t i = 0; im->nodes && i < im->img->nlayers; i++)
-		if (im->nodes[i]->wanted || !im->nodes[i]->blob->stored)
-			layer_event(r, im, im->nodes[i]->blob, PL_LAYER_WAITING, 0);
+	for (size_t i = 0; !im->finished && i < im->img->nlayers; i++) {
+		const struct blob *b = im->nodes[i]->blob;
+		unsigned needs = first_layer(im, b) == i ? layer_needs(im, b) : 0;
+
+		layer_event(r, im, i, needs, needs ? PL_LAYER_WAITING : PL_LAYER_PRESENT, 0);
+	}
 }
 
 void run_transfer_and_build(struct run *r)
@@ -273,6 +299,7 @@ void run_transfer_and_build(struct run *r)
 		if (!im->missing && !im->finished)
 			whole_locked(r, im);
 	}
+	run_event(r, &(struct pl_event){ .kind = PL_EV_PLANNED });
 	size_t n = add_workers(r, w, 0, at_most(count_transfers(r), r->in_order ? 1 : r->transfers),
 			       transfer_worker);
 

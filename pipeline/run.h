@@ -38,6 +38,7 @@ struct node {
 	bool top;            /* an image ends here */
 	bool wanted;         /* this node or one above it must be built */
 	size_t wanted_children;
+	bool decoded;      /* no tree, but its layer is decompressed for a bundle */
 	struct tree *tree; /* set when a snapshot is built for this node */
 	size_t tar; /* member of the bundle that is its layer decompressed, plus 1; 0 = none */
 	struct node *next; /* all nodes, in order of creation: parents first */
@@ -50,6 +51,7 @@ struct tree {
 	struct node *base_node; /* node of base, or the one found in the store, or NULL */
 	struct node **path;     /* layers to apply, bottom first; the last is node */
 	size_t npath;
+	size_t told; /* layers of the path whose losses were told */
 	struct imp_tree *imp;
 	struct image *owner; /* the first image that needs it: its disk is counted there */
 	/* below: under the monitor */
@@ -119,7 +121,10 @@ const struct image *run_first_failed(const struct run *r);
 void run_event(struct run *r, const struct pl_event *ev);
 /* The same, for a caller that is inside the monitor. */
 void run_event_locked(struct run *r, const struct pl_event *ev);
-/* Tells about a layer of every image that uses this blob.  Inside the monitor. */
+/*
+ * Tells about a layer: how far it got with the first image that uses this blob, what became of it
+ * with all.  Inside the monitor.
+ */
 void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase phase, uint64_t done);
 /* Marks an image as failed, once.  Inside the monitor. */
 void run_fail_image_locked(struct run *r, struct image *im, const struct k3_err *why);

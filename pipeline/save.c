@@ -16,7 +16,10 @@ void save_blob_event_locked(struct save *s, const struct save_blob *b, enum pl_p
 			    uint64_t done)
 {
 	size_t n = phase == PL_LAYER_DOWNLOADING ? 1 : b->nusers;
+	bool local = false;
 
+	for (size_t u = 0; u < b->nusers; u++)
+		local = local || b->users[u]->req->from;
 	for (size_t u = 0; u < n; u++) {
 		const struct save_image *im = b->users[u];
 		size_t i = 0;
@@ -29,6 +32,8 @@ void save_blob_event_locked(struct save *s, const struct save_blob *b, enum pl_p
 							 .phase = phase,
 							 .done = done,
 							 .total = b->desc->size,
+							 .needs = PL_NEEDS_BYTES,
+							 .local = local,
 							 .shared = u > 0,
 							 .digest = b->desc->digest });
 	}
@@ -130,7 +135,9 @@ static void resolve_worker(struct save *s, size_t slot)
 		else
 			save_event_locked(s, &(struct pl_event){ .kind = PL_EV_RESOLVED,
 								 .image = i,
-								 .total = im->blobs.n });
+								 .done = im->res->compressed,
+								 .total = im->blobs.n,
+								 .digest = im->target.digest });
 	}
 }
 
@@ -166,6 +173,7 @@ static void plan(struct save *s)
 	for (size_t i = 0; i < s->nimages; i++)
 		if (!s->images[i].missing && !s->images[i].finished)
 			whole_locked(s, &s->images[i]);
+	save_event_locked(s, &(struct pl_event){ .kind = PL_EV_PLANNED });
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */

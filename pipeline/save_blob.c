@@ -142,6 +142,9 @@ static int save_one(struct saving *t, bool *present, struct k3_err *e)
 		return 0;
 	if (layout_blob_begin(s->layout, t->blob->desc, &t->file, e))
 		return -1;
+	k3_monitor_enter(s->mon);
+	save_blob_event_locked(s, t->blob, PL_LAYER_DOWNLOADING, layout_blob_have(t->file));
+	k3_monitor_leave(s->mon);
 	return complete(t, e);
 }
 

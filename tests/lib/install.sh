@@ -23,7 +23,10 @@ LINT_PACKAGES="clang clang-format pmccabe shellcheck git"
 # Only to build bbolt's own checker, once (lib/bbolt.sh).
 BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 
-export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
+# A terminal that can be looked at, and a judge of JSON (progress.sh).
+PROGRESS_PACKAGES="tmux python3-jsonschema"
+
+export PROGRESS_PACKAGES BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {

@@ -10,6 +10,7 @@ the kind of mirror, so that http://127.0.0.1:PORT/KIND is its address:
   lies     changes the last byte of layers
   spoil    changes the last byte of every blob, and of manifests asked for by digest
   cut      breaks every large blob off in the middle
+  slow-N   hands everything on, N MB/s a connection
 Each request is a line "KIND METHOD PATH authorization=… x-test=…" of LOG."""
 
 import http.client
@@ -17,6 +18,7 @@ import http.server
 import os
 import socketserver
 import sys
+import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,7 +67,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", length or str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.send(body)
+
+    def send(self, body):
+        kind = self.path.split("/")[1]
+        rate = float(kind[5:]) * 1e6 if kind.startswith("slow-") else 0
+        begin, piece = time.monotonic(), 65536
+        for at in range(0, len(body), piece):
+            if rate:
+                time.sleep(max(0, begin + at / rate - time.monotonic()))
+            self.wfile.write(body[at:at + piece])
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):

@@ -179,6 +179,8 @@ static void serve(struct minireg *m, int fd)
 			continue;
 		if (sscanf(text, "%7s %511s", method, path) == 2) {
 			K3_WITH_MONITOR(m->mon);
+			/* what a mirror is told: the registry it stands for */
+			path[strcspn(path, "?")] = '\0';
 			answer(m, fd, method, path, strstr(text, "Range: "));
 		}
 		break;

@@ -11,6 +11,7 @@
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
 #include "tests/unit/minireg.h"
+#include "tests/unit/registry_help.h"
 #include "tests/unit/unit.h"
 
 #define IMAGES_MAX 4
@@ -32,6 +33,9 @@ struct bench {
 
 /* The layer that has something no file system gets, or none. */
 static size_t lossy = SIZE_MAX;
+/* The layer that a builder reads long before its digest is known, or none. */
+static size_t large = SIZE_MAX;
+#define LARGE (16u << 20)
 
 static void layer(struct bench *b, size_t i, const char *name)
 {
@@ -45,22 +49,24 @@ static void layer(struct bench *b, size_t i, const char *name)
 		tb_pax_str(&t, "SCHILY.xattr.trusted.of-this", "x");
 	snprintf(text, sizeof(text), "text of %s", name);
 	tb_file(&t, name, text);
+	if (i == large) {
+		K3_AUTO_FREE uint8_t *zeros = k3_xcalloc(1, LARGE);
+
+		tb_entry(&t, '0', "dir/large", "", zeros, LARGE);
+	}
 	tb_end(&t);
 	minireg_layer(b->reg, &t, &b->layers[i], &b->sizes[i]);
 	tb_release(&t);
 }
 
-static void bench_start(struct bench *b, enum pl_snapshots mode)
+static void fill_registry(struct bench *b)
 {
 	static const char *const names[] = { "dir/base", "dir/mid", "dir/left", "dir/right", "x" };
 	const size_t left[] = { 0, 1, 2 }, right[] = { 0, 1, 3 };
 	struct oci_digest d[3];
 	uint64_t s[3];
 
-	memset(b, 0, sizeof(*b));
 	b->reg = minireg_start();
-	b->stop = k3_cancel_new();
-	snprintf(b->root, sizeof(b->root), "%s/root", unit_tmpdir());
 	for (size_t i = 0; i < K3_ARRAY_LEN(names); i++)
 		layer(b, i, names[i]);
 	for (size_t i = 0; i < 3; i++) {
@@ -72,6 +78,14 @@ static void bench_start(struct bench *b, enum pl_snapshots mode)
 	s[2] = b->sizes[right[2]];
 	minireg_image(b->reg, "right", "1", "linux/amd64", d, s, 3);
 	minireg_image(b->reg, "alone", "1", "linux/amd64", &b->layers[4], &b->sizes[4], 1);
+}
+
+static void bench_start(struct bench *b, enum pl_snapshots mode)
+{
+	memset(b, 0, sizeof(*b));
+	fill_registry(b);
+	b->stop = k3_cancel_new();
+	snprintf(b->root, sizeof(b->root), "%s/root", unit_tmpdir());
 	b->o = (struct pl_opts){ .root = b->root,
 				 .ns = "k8s.io",
 				 .snapshots = mode,
@@ -263,6 +277,46 @@ TEST(losses_are_told_with_every_image)
 		EQ_INT(entries(&b, ".k3simg"), warn);
 		bench_stop(&b);
 	}
+}
+
+/* A mirror whose bytes are wrong: trees are begun again, and have lost what they lost once. */
+TEST(losses_are_told_once)
+{
+	char part[OCI_DIGEST_TEXT_MAX + 16], text[OCI_DIGEST_TEXT_MAX];
+	struct bench b, mirror = { 0 };
+	struct told told = { 0 };
+
+	lossy = 1;
+	large = 2;
+	bench_start(&b, PL_FLAT);
+	fill_registry(&mirror);
+	lossy = large = SIZE_MAX;
+	oci_digest_format(&b.layers[2], text);
+	snprintf(part, sizeof(part), "/left/blobs/%s", text);
+	minireg_spoil(mirror.reg, part);
+	K3_AUTO_FREE char *hosts = k3_xasprintf("%s.hosts", b.root);
+	K3_AUTO_FREE char *file = k3_xasprintf("/%s/hosts.toml", minireg_host(b.reg));
+	K3_AUTO_FREE char *toml = k3_xasprintf("server = 'http://%s'\n[host.'http://%s']\n",
+					       minireg_host(b.reg), minireg_host(mirror.reg));
+
+	put(hosts, file, toml);
+	const struct registry_opts ro = { .hosts_dir = hosts };
+	struct registry *registry = registry_new(&ro);
+
+	b.o.fetch.registry = registry;
+	b.o.event = note_loss;
+	b.o.arg = &told;
+	want(&b, "left:1");
+	OK(preload(&b));
+	EQ_INT(b.res[0].rc, 0);
+	EQ_INT(minireg_gets(mirror.reg, part), 1);
+	EQ_INT(minireg_gets(b.reg, part), 1);
+	EQ_INT(b.res[0].losses, 1);
+	EQ_INT(told.of[0], 1);
+	EQ_STR(in_snapshot(&b, 1, "dir/left"), "text of dir/left");
+	registry_free(registry);
+	minireg_stop(mirror.reg);
+	bench_stop(&b);
 }
 
 TEST(chain_makes_every_chain_id)
