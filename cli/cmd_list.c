@@ -11,6 +11,13 @@
 
 #define JSON_MAX (64u << 20)
 
+static const char about[] = "\n"
+			    "Works while containerd or k3s runs, too.\n"
+			    "\n"
+			    "Examples:\n"
+			    "  k3simg list\n"
+			    "  k3simg list -o json\n";
+
 /* An image: all names with one target. */
 struct listed {
 	struct oci_desc target;
@@ -294,7 +301,7 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 		  &root },
 		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
 		  &ns },
-		{ "output", 'o', OPT_STR, "FORMAT", "table (default), json, or name", &format },
+		{ "output", 'o', OPT_CHOICE, "table|json|name", "how they are listed (default: table)", &format },
 		{ 0 },
 	};
 
@@ -306,16 +313,11 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 
 	words_release(&args);
 	if (help) {
-		cli_help(cmd, "\nWorks while containerd or k3s runs, too.\n", opts);
+		cli_help(cmd, about, opts);
 		return cli_finish(0);
 	}
 	if (extra) {
 		k3_fail(&e, K3_USAGE, "list takes no arguments");
-		return cli_error(&e);
-	}
-	if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0 &&
-	    strcmp(format, "name") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is table, json or name, not \"%s\"", format);
 		return cli_error(&e);
 	}
 	K3_AUTO_FREE char *where = root ? k3_xstrdup(root) : imp_default_root();

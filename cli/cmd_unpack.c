@@ -23,9 +23,13 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"SOURCE is an image as for \"k3simg preload\": a registry name, oci:DIR[:NAME],\n"
-	"oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].  DIR must be empty or not there.\n"
-	"No containerd is needed.\n";
+	"SOURCE is an image as for \"k3simg preload\": a registry name, oci:DIR[:NAME], "
+	"oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].  DIR must be empty or not there.  "
+	"No containerd is needed.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg unpack nginx:alpine /srv/rootfs\n"
+	"  k3simg unpack oci-archive:nginx.tar.zst rootfs\n";
 
 static void tell_layer(void *arg, size_t i, size_t n, uint64_t bytes)
 {
@@ -124,8 +128,6 @@ static int choose_options(struct settings *s, const struct words *args, struct p
 		.loss = tell_loss,
 		.arg = s,
 	};
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	oci_platform_host(&o->platform);
@@ -185,8 +187,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
 		  &s.platform },
 		{ .kind = OPT_ROWS, .dest = registry },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
-		  &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)", &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""schema.py NAME FILE: FILE is one JSON document that docs/schema/NAME.json describes ("-" is
+standard input).  Prints what is not so, and ends with 1.  schema.py --all: the schemas are
+schemas, and every reference in them leads somewhere."""
+import json
+import os
+import pathlib
+import sys
+
+import jsonschema
+
+FOLDER = pathlib.Path(os.environ["TOP"]) / "docs" / "schema"
+
+
+def load(name):
+    with open(FOLDER / f"{name}.json", encoding="utf-8") as f:
+        return json.load(f)
+
+
+def validator(schema):
+    resolver = jsonschema.RefResolver(FOLDER.as_uri() + "/", schema)
+    return jsonschema.Draft202012Validator(schema, resolver=resolver)
+
+
+def references(node):
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def check_all():
+    for path in sorted(FOLDER.glob("*.json")):
+        schema = load(path.stem)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for ref in references(schema):
+            validator(schema).resolver.resolve(ref)
+
+
+def check_one(name, file):
+    with sys.stdin if file == "-" else open(file, encoding="utf-8") as f:
+        try:
+            document = json.load(f)
+        except ValueError as why:
+            sys.exit(f"{file} is not JSON: {why}")
+    errors = list(validator(load(name)).iter_errors(document))
+    for error in errors[:10]:
+        # Of alternatives the nearest one tells what is wrong.
+        error = jsonschema.exceptions.best_match([error])
+        print(f"/{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}")
+    sys.exit(bool(errors))
+
+
+if sys.argv[1:] == ["--all"]:
+    check_all()
+else:
+    check_one(sys.argv[1], sys.argv[2])
