@@ -168,7 +168,21 @@ static bool offer_section(const struct asked *a, const char *metavariable)
 	return true;
 }
 
-/* One alternative of what the help calls a value: "json", "FILE", "oci:DIR", "CHECK,...". */
+/* "oci:DIR": the transport, and files behind it. */
+static void offer_transport(const struct asked *a, const char *what, const char *metavariable)
+{
+	K3_AUTO_FREE char *transport = k3_xstrndup(what, (size_t)(metavariable - what));
+	K3_AUTO_FREE char *prefix = k3_xasprintf("%s%s", a->prefix, transport);
+	struct asked behind = *a;
+
+	behind.prefix = prefix;
+	if (begins(a->cur, transport))
+		offer_files(&behind, !strcmp(metavariable, "DIR") ? "dirs" : "files");
+	else
+		offer(a, transport, "");
+}
+
+/* One alternative of what the help calls a value: "json", "FILE", "oci:DIR", "CHECK". */
 static void offer_value(const struct asked *a, const char *what)
 {
 	static const char *const files[] = { "FILE", "LIST", "PATH", "SOCKET", "SOURCE" };
@@ -176,22 +190,18 @@ static void offer_value(const struct asked *a, const char *what)
 	const char *colon = strchr(what, ':');
 
 	if (islower((unsigned char)*what) && colon && isupper((unsigned char)colon[1])) {
-		K3_AUTO_FREE char *transport = k3_xstrndup(what, (size_t)(colon + 1 - what));
-		struct asked behind = *a;
-
-		if (!begins(a->cur, transport)) {
-			offer(a, transport, "");
-			return;
-		}
-		K3_AUTO_FREE char *prefix = k3_xasprintf("%s%s", a->prefix, transport);
-
-		behind.prefix = prefix;
-		offer_files(&behind, !strcmp(colon + 1, "DIR") ? "dirs" : "files");
+		offer_transport(a, what, colon + 1);
 		return;
 	}
 	if (islower((unsigned char)*what) || isdigit((unsigned char)*what)) {
 		offer(a, what, "");
 		return;
+	}
+	if (!strcmp(what, "COMMAND") && !a->n) {
+		size_t n;
+		const struct command *all = cli_commands(&n);
+
+		answer_commands(all, n, a->cur);
 	}
 	for (size_t i = 0; i < K3_ARRAY_LEN(images); i++)
 		if (!strcmp(what, images[i]))
@@ -199,8 +209,8 @@ static void offer_value(const struct asked *a, const char *what)
 	for (size_t i = 0; i < K3_ARRAY_LEN(files); i++)
 		if (!strcmp(what, files[i]))
 			offer_files(a, "files");
-	if (strchr(what, '.') && isalpha((unsigned char)what[strcspn(what, ".") + 1]))
-		offer_files(a, "files"); /* POD.yaml */
+	if (strstr(what, ".yaml"))
+		offer_files(a, "files");
 	if (!strcmp(what, "DIR"))
 		offer_files(a, "dirs");
 	offer_section(a, what);
@@ -278,12 +288,10 @@ static void offer_arguments(const struct asked *a)
 		p += len;
 		const char *bare = word + strspn(word, "[");
 
-		if (*bare == '-' && bare[1] && strcspn(bare, "]") > 2)
-			skip = wants_value(a->opts, bare) != NULL;
-		else if (*bare == '-' && isalpha((unsigned char)bare[1]))
-			skip = wants_value(a->opts, bare) != NULL;
-		else if (begins(bare, "--"))
+		if (begins(bare, "--") && (!bare[2] || bare[2] == ']'))
 			break; /* what is behind is a command's */
+		if (bare[0] == '-' && bare[1])
+			skip = wants_value(a->opts, bare) != NULL;
 		else if (skip)
 			skip = false;
 		else if (!begins(word, "[OPTIONS]"))

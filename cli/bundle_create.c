@@ -289,7 +289,8 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
 		  "(default): in one piece",
 		  &s.chunk_size },
-		{ "format", 0, OPT_CHOICE, "text|json", "how the result is printed (default: text)", &s.format },
+		{ "format", 0, OPT_CHOICE, "text|json", "how the result is printed (default: text)",
+		  &s.format },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only the result and errors",
 		  &s.quiet },
 		{ "verbose", 'v', OPT_FLAG, NULL, "every warning", &s.verbose },

@@ -126,7 +126,8 @@ int bundle_inspect(const struct cli *c, const struct command *cmd, int argc, cha
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is shown (default: text)", &output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is shown (default: text)",
+		  &output },
 		{ 0 },
 	};
 	int status;

@@ -257,7 +257,8 @@ static int config_show(const struct cli *c, const struct command *cmd, int argc,
 		  &s.config_file },
 		{ "hosts-dir", 0, OPT_STR, "DIR", "as for preload", &s.registry.hosts_dir },
 		{ "registries", 0, OPT_STR, "FILE", "as for preload", &s.registry.registries },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;

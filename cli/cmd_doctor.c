@@ -278,7 +278,7 @@ static int help(const struct command *cmd, const struct opt *opts)
 	rc = k3_buf_addf(&text, &e, "%s", about);
 	for (size_t k = 0; !rc && k < n; k++)
 		rc = k3_buf_addf(&text, &e, "  %-16s  %s (%s)\n", all[k].id, all[k].title,
-				   doctor_state_name(all[k].severity));
+				 doctor_state_name(all[k].severity));
 	if (rc)
 		return cli_error(&e);
 	cli_help(cmd, (const char *)text.p, opts);
@@ -308,7 +308,8 @@ int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "sysroot", 0, OPT_STR, "DIR",
 		  "look for the files of the machine below DIR, also\n/proc and /dev",
 		  &s.o.sysroot },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only warnings and what stops pods", &s.quiet },
 		{ 0 },
 	};

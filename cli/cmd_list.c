@@ -301,7 +301,8 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 		  &root },
 		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
 		  &ns },
-		{ "output", 'o', OPT_CHOICE, "table|json|name", "how they are listed (default: table)", &format },
+		{ "output", 'o', OPT_CHOICE, "table|json|name",
+		  "how they are listed (default: table)", &format },
 		{ 0 },
 	};
 

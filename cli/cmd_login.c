@@ -214,7 +214,8 @@ int cmd_login(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "registries", 0, OPT_STR, "FILE", "as for preload", &s.registry.registries },
 		{ "timeout", 0, OPT_STR, "TIME", "give up after so long (default: 60s)",
 		  &s.registry.timeout },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;

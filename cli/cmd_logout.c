@@ -96,7 +96,8 @@ int cmd_logout(const struct cli *c, const struct command *cmd, int argc, char **
 		  "as for login (default: $REGISTRY_AUTH_FILE, then\n"
 		  "$DOCKER_CONFIG/config.json, ~/.docker/config.json)",
 		  &s.auth_file },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;

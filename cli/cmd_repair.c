@@ -207,7 +207,8 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		  "layers hashed, trees built side by side (default:\none per CPU, 2 to 16)",
 		  &s.jobs },
 		{ "no-sync", 0, OPT_FLAG, NULL, "do not wait until all is on disk", &s.no_sync },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
+		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results and errors", &s.quiet },
 		{ 0 },
 	};

@@ -284,7 +284,8 @@ int cmd_setup(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "undo", 0, OPT_FLAG, NULL, "take back what setup wrote", &s.undo },
 		{ "force", 0, OPT_FLAG, NULL, "also replace files that somebody else wrote",
 		  &s.force },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;

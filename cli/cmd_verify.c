@@ -209,7 +209,8 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 		  &p.run_for },
 		{ "timeout", 0, OPT_STR, "TIME",
 		  "with --start: give up a step after so long\n(default: 30s)", &p.timeout },
-		{ "output", 'o', OPT_CHOICE, "text|json", "how findings are printed (default: text)", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how findings are printed (default: text)", &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only findings and errors", &s.quiet },
 		{ 0 },
 	};

@@ -37,7 +37,8 @@ int cmd_version(const struct cli *c, const struct command *cmd, int argc, char *
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)", &format },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &format },
 		{ 0 },
 	};
 	(void)c;

@@ -292,6 +292,26 @@ void opts_wrap(const char *text, size_t len, int indent, FILE *out)
 	fputc('\n', out);
 }
 
+/* "live: through its API": what is said of one value has a line of its own. */
+static bool tells_value(const char *line)
+{
+	size_t n = 0;
+
+	while ((line[n] >= 'a' && line[n] <= 'z') || (line[n] >= '0' && line[n] <= '9'))
+		n++;
+	return n && (!strncmp(line + n, ": ", 2) || !strncmp(line + n, " (default): ", 12));
+}
+
+/* How far a line of the help goes: other newlines in it only mean a blank. */
+static size_t paragraph(const char *text)
+{
+	size_t len = strcspn(text, "\n");
+
+	while (text[len] && !tells_value(text + len + 1))
+		len += 1 + strcspn(text + len + 1, "\n");
+	return len;
+}
+
 void opts_print(const struct opt *table, FILE *out)
 {
 	struct opts_walk w = { .at = table };
@@ -307,7 +327,7 @@ void opts_print(const struct opt *table, FILE *out)
 		if (strlen(left) >= HELP_COLUMN)
 			fprintf(out, "\n%*s", HELP_COLUMN, "");
 		for (size_t len; *line; line += len + (line[len] == '\n')) {
-			len = strcspn(line, "\n");
+			len = paragraph(line);
 			fprintf(out, "%*s", line == o->help ? 0 : HELP_COLUMN, "");
 			opts_wrap(line, len, HELP_COLUMN, out);
 		}

@@ -33,7 +33,7 @@ struct opt {
 	 * the command's text called "Checks:" has the values of CHECK.
 	 */
 	const char *arg;
-	const char *help; /* lines after the first are indented */
+	const char *help; /* wrapped when printed; "\nvalue: " begins a new line */
 	void *dest;
 };
 
