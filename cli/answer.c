@@ -186,7 +186,7 @@ static void offer_transport(const struct asked *a, const char *what, const char 
 static void offer_value(const struct asked *a, const char *what)
 {
 	static const char *const files[] = { "FILE", "LIST", "PATH", "SOCKET", "SOURCE" };
-	static const char *const images[] = { "REF", "IMAGE", "SOURCE" };
+	static const char *const images[] = { "REF", "IMAGE", "SOURCE", "TARGET" };
 	const char *colon = strchr(what, ':');
 
 	if (islower((unsigned char)*what) && colon && isupper((unsigned char)colon[1])) {
@@ -219,10 +219,12 @@ static void offer_value(const struct asked *a, const char *what)
 /* "[CLASS=]POLICY,..." and "[REF]..." have their alternatives between these. */
 #define BETWEEN "|[] "
 
-static void offer_alternatives(const struct asked *a, const char *arg)
+/* Adds those that are not there yet; their texts are the list's. */
+static void split(const char *arg, struct words *out)
 {
 	for (size_t len; *arg; arg += len + strspn(arg + len, BETWEEN)) {
 		char what[WORD_MAX];
+		bool known = false;
 
 		arg += strspn(arg, BETWEEN);
 		len = strcspn(arg, BETWEEN);
@@ -234,9 +236,28 @@ static void offer_alternatives(const struct asked *a, const char *arg)
 			*end = '\0';
 		if (end && end > what && end[-1] == ',')
 			end[-1] = '\0';
-		if (*what)
-			offer_value(a, what);
+		for (size_t i = 0; i < out->n; i++)
+			known = known || !strcmp(out->items[i], what);
+		if (*what && !known)
+			words_add(out, k3_xstrdup(what));
 	}
+}
+
+static void offer_each(const struct asked *a, struct words *what)
+{
+	for (size_t i = 0; i < what->n; i++) {
+		offer_value(a, what->items[i]);
+		free((void *)(uintptr_t)what->items[i]);
+	}
+	words_release(what);
+}
+
+static void offer_alternatives(const struct asked *a, const char *arg)
+{
+	struct words what = { 0 };
+
+	split(arg, &what);
+	offer_each(a, &what);
 }
 
 /* ---- which word it is ----------------------------------------------------------------------- */
@@ -278,6 +299,7 @@ static const struct opt *option_before(struct asked *a)
 /* What the synopsis says of arguments: without options and their values. */
 static void offer_arguments(const struct asked *a)
 {
+	struct words what = { 0 };
 	char word[WORD_MAX];
 	bool skip = false;
 
@@ -295,8 +317,9 @@ static void offer_arguments(const struct asked *a)
 		else if (skip)
 			skip = false;
 		else if (!begins(word, "[OPTIONS]"))
-			offer_alternatives(a, word);
+			split(word, &what);
 	}
+	offer_each(a, &what);
 }
 
 /* The values of "--name=". */

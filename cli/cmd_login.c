@@ -24,7 +24,7 @@ static const char about[] =
 	"\n"
 	"Exit status:\n"
 	"  0    stored; with --get-login: there is a user\n"
-	"  4    the registry refuses them, nothing was changed; with --get-login: there is none\n"
+	"  4    refused, and nothing was changed; with --get-login: there is none\n"
 	"\n"
 	"Examples:\n"
 	"  k3simg login registry.example\n"

@@ -6,8 +6,12 @@ import json
 import os
 import pathlib
 import sys
+import warnings
 
 import jsonschema
+
+# Its newer versions have another resolver, which Debian 12's has not.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 FOLDER = pathlib.Path(os.environ["TOP"]) / "docs" / "schema"
 
@@ -18,8 +22,8 @@ def load(name):
 
 
 def validator(schema):
-    resolver = jsonschema.RefResolver(FOLDER.as_uri() + "/", schema)
-    return jsonschema.Draft202012Validator(schema, resolver=resolver)
+    resolver = jsonschema.RefResolver(FOLDER.as_uri() + "/", schema, store={schema.get("$id", ""): schema})
+    return jsonschema.validators.validator_for(schema)(schema, resolver=resolver)
 
 
 def references(node):
@@ -36,7 +40,7 @@ def references(node):
 def check_all():
     for path in sorted(FOLDER.glob("*.json")):
         schema = load(path.stem)
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.validators.validator_for(schema).check_schema(schema)
         for ref in references(schema):
             validator(schema).resolver.resolve(ref)
 
