@@ -29,6 +29,11 @@ options() {
     echo --help
 }
 
+# shown FILE: options that begin an entry there, as people see it.
+shown() {
+    sed -En 's/[‐−]/-/g; s/^ +(-., )?(--[a-z0-9-]+).*/\2/p' "$1" | sort -u
+}
+
 # ---- help and manual pages ----
 
 check "make man" "$TOP/tools/man-pages" "$K3SIMG" "$T/man"
@@ -52,10 +57,10 @@ while read -r name; do
     # shellcheck disable=SC2086
     "$K3SIMG" completion answer -- $name "--" 2>&1 | cut -f 1 | grep -v '^:' | sort >"$T/completed"
     sort "$T/options" | cmp -s - "$T/completed" || incomplete+="$name "
-    while read -r option; do
-        grep -Eq -- "^ +(-., )?$option( |$|\[)" "$T/help" || lost+="$name --help: $option "
-        tr '‐−' '--' <"$T/shown" | grep -Eq -- "^ +(-., )?$option( |$)" || lost+="man $name: $option "
-    done <"$T/options"
+    shown "$T/help" >"$T/in-help"
+    shown "$T/shown" >"$T/in-page"
+    lost+=$(sort "$T/options" | comm -23 - "$T/in-help" | sed "s/^/$name --help: /")
+    lost+=$(sort "$T/options" | comm -23 - "$T/in-page" | sed "s/^/man $name: /")
     cat "$T/options" >>"$T/every"
 done <"$T/all"
 check_eq "every option is in --help and its page" "$lost" ""
@@ -117,8 +122,9 @@ use_registry
 check "a root with images" "$K3SIMG" preload -q --root "$T/root" --pause none "$REGISTRY/exit:1"
 check "and one of Docker Hub's names" "$K3SIMG" preload -q --root "$T/root" --pause none --name exit:2 "oci:$T/layout"
 registry_stop
-check_eq "answer: images" "$(answer verify --root "$T/root" "")" "$REGISTRY/exit:1 docker.io/library/exit:2 "
+check_eq "answer: images" "$(answer verify --root "$T/root" "")" "$REGISTRY/exit:1 exit:2 "
 check_eq "answer: as people write them" "$(answer verify --root "$T/root" ex)" "exit:2 "
+check_eq "answer: and as containerd does" "$(answer verify --root "$T/root" docker.io/)" "docker.io/library/exit:2 "
 check_eq "answer: with their digests" "$(answer verify --root "$T/root" "$REGISTRY/exit@")" "$REGISTRY/exit@$(image_digest exit:1) "
 check_eq "answer: no root, no word" "$(answer verify --root "$T/none" "")" ""
 check_eq "answer: another namespace" "$(answer verify -n other --root "$T/root" "")" ""

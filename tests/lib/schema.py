@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """schema.py NAME FILE: FILE is one JSON document that docs/schema/NAME.json describes ("-" is
 standard input).  Prints what is not so, and ends with 1.  schema.py --all: the schemas are
-schemas, and every reference in them leads somewhere."""
+schemas, and every reference in them leads somewhere.  schema.py --list FILE: for each line NAME,
+FILE and some words, with tabs between them, prints these words, a tab and what is not so."""
 import json
 import os
 import pathlib
@@ -45,21 +46,32 @@ def check_all():
             validator(schema).resolver.resolve(ref)
 
 
-def check_one(name, file):
+def errors_of(name, file):
+    """What is not so of one document, a line each."""
     with sys.stdin if file == "-" else open(file, encoding="utf-8") as f:
         try:
             document = json.load(f)
         except ValueError as why:
-            sys.exit(f"{file} is not JSON: {why}")
-    errors = list(validator(load(name)).iter_errors(document))
-    for error in errors[:10]:
+            return [f"it is not JSON: {why}"]
+    said = []
+    for error in list(validator(load(name)).iter_errors(document))[:10]:
         # Of alternatives the nearest one tells what is wrong.
         error = jsonschema.exceptions.best_match([error])
-        print(f"/{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}")
-    sys.exit(bool(errors))
+        said.append(f"/{'/'.join(map(str, error.absolute_path))}: {error.message[:300]}")
+    return said
+
+
+def check_list(file):
+    for line in open(file, encoding="utf-8"):
+        name, document, what = line.rstrip("\n").split("\t")
+        print(what, "; ".join(errors_of(name, document)), sep="\t")
 
 
 if sys.argv[1:] == ["--all"]:
     check_all()
+elif sys.argv[1] == "--list":
+    check_list(sys.argv[2])
 else:
-    check_one(sys.argv[1], sys.argv[2])
+    errors = errors_of(sys.argv[1], sys.argv[2])
+    print("\n".join(errors))
+    sys.exit(bool(errors))
