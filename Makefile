@@ -11,6 +11,7 @@
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
 #                          BENCH_FLAGS="-n 5 -j FILE images floor" as tests/bench/run has them
+#   make man               the manual pages, into build/man
 #   make install           DESTDIR= PREFIX=
 #
 # V=release|dev|asan|ubsan|tsan|fuzz picks the flags, CC the compiler; objects of different
@@ -36,7 +37,7 @@ endif
 
 WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
-	-Wimplicit-fallthrough -fno-common
+	-Wimplicit-fallthrough -Wno-missing-field-initializers -fno-common
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
 	-fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
@@ -115,6 +116,17 @@ $(B)/flags: FORCE
 	@echo '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
 		echo '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
 
+# It has them inside.
+COMPLETIONS := packaging/completions/k3simg.bash packaging/completions/_k3simg packaging/completions/k3simg.fish
+$(B)/cli/cmd_completion.o: $(COMPLETIONS)
+
+MAN := $(O)/man
+man: $(MAN)/k3simg.1
+
+$(MAN)/k3simg.1: $(O)/k3simg tools/man-page tools/man-pages VERSION $(wildcard docs/man/*.txt)
+	@echo '  MAN   $(MAN)'
+	$(Q)tools/man-pages $(O)/k3simg $(MAN)
+
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(call obj,$(UNIT_LIB_SRC)) $(LIB)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
@@ -188,21 +200,31 @@ torture: all
 bench: all $(BENCH_BIN)
 	@K3SIMG=$(O)/k3simg BENCH_BIN=$(B)/tests/bench tests/bench/run $(BENCH_FLAGS)
 
-install: all
+SHARE := $(DESTDIR)$(PREFIX)/share
+
+install: all man
 	install -D -m 0755 $(O)/k3simg $(DESTDIR)$(PREFIX)/bin/k3simg
-	install -D -m 0644 docs/k3simg.1 $(DESTDIR)$(PREFIX)/share/man/man1/k3simg.1
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/k3simg/images images/*.list images/README.md
+	install -D -m 0644 -t $(SHARE)/man/man1 $(MAN)/*.1
+	install -D -m 0644 -t $(SHARE)/man/man5 $(MAN)/*.5
+	install -D -m 0644 packaging/completions/k3simg.bash $(SHARE)/bash-completion/completions/k3simg
+	install -D -m 0644 -t $(SHARE)/zsh/site-functions packaging/completions/_k3simg
+	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/k3simg.fish
+	install -D -m 0644 -t $(SHARE)/k3simg/images images/*.list images/README.md
+	install -D -m 0644 -t $(SHARE)/k3simg/schema docs/schema/*.json docs/schema/README.md
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/k3simg $(DESTDIR)$(PREFIX)/share/man/man1/k3simg.1
-	rm -rf $(DESTDIR)$(PREFIX)/share/k3simg/images
-	rmdir $(DESTDIR)$(PREFIX)/share/k3simg 2>/dev/null || :
+	rm -f $(DESTDIR)$(PREFIX)/bin/k3simg
+	rm -f $(SHARE)/man/man1/k3simg.1 $(SHARE)/man/man1/k3simg-*.1 $(SHARE)/man/man5/k3simg-*.5
+	rm -f $(SHARE)/bash-completion/completions/k3simg $(SHARE)/zsh/site-functions/_k3simg
+	rm -f $(SHARE)/fish/vendor_completions.d/k3simg.fish
+	rm -rf $(SHARE)/k3simg/images $(SHARE)/k3simg/schema
+	rmdir $(SHARE)/k3simg 2>/dev/null || :
 
 clean:
 	rm -rf $(O)
 
 FORCE:
-.PHONY: all check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration test-sandbox torture bench install uninstall clean FORCE
+.PHONY: all man check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration test-sandbox torture bench install uninstall clean FORCE
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

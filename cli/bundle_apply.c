@@ -19,12 +19,15 @@ struct settings {
 
 static const char about[] = "\n"
 			    "FILE is what k3simg bundle create has written; - is standard input, "
-			    "read once. All images\n"
-			    "are put in place, or none. Every byte is verified by the digests of "
-			    "the images, so that a\n"
-			    "name with a digest is what it says; what a tag means is the bundle's "
-			    "word, as it would be\n"
-			    "the registry's: --digest pins that, too.\n";
+			    "read once.  All images are put in place, or none.\n"
+			    "\n"
+			    "Every byte is verified by the digests of the images, so that a name "
+			    "with a digest is what it says; what a tag means is the bundle's word, "
+			    "as it would be the registry's: --digest pins that, too.\n"
+			    "\n"
+			    "Examples:\n"
+			    "  k3simg bundle apply web.bundle\n"
+			    "  curl -sf https://files.example/web.bundle | k3simg bundle apply -\n";
 
 static void release_bundle(struct bundle **b)
 {
@@ -43,8 +46,6 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 	if (store_parse_mode(s->mode, &o->mode, e) ||
 	    store_parse_snapshots(s->snapshots, &o->snapshots, e))
 		return -1;
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (losses_policy(s->on_loss, o->on_loss, e))
 		return -1;
 	return s->jobs ? cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e) : 0;
@@ -221,7 +222,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 		  &s.root },
 		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
 		  &s.ns },
-		{ "mode", 0, OPT_STR, "auto|live|offline",
+		{ "mode", 0, OPT_CHOICE, "auto|live|offline",
 		  "auto (default): live if containerd runs on the root\n"
 		  "live: through its API\noffline: write its databases, while it is stopped",
 		  &s.mode },
@@ -231,7 +232,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 		  &s.address },
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]",
 		  "that the images must run on (default: this\nmachine's)", &s.platform },
-		{ "snapshots", 0, OPT_STR, "MODE",
+		{ "snapshots", 0, OPT_CHOICE, "flat|chain",
 		  "flat (default): one tree per image, least disk\n"
 		  "chain: every layer, for nodes that pull again",
 		  &s.snapshots },
@@ -253,7 +254,7 @@ int bundle_apply(const struct cli *c, const struct command *cmd, int argc, char 
 		  "that may lose power",
 		  &s.no_sync },
 		{ .kind = OPT_ROWS, .dest = losses },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

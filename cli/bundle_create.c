@@ -36,10 +36,14 @@ struct place {
 
 static const char about[] =
 	"\n"
-	"No containerd and no root is needed. While it is made, what was fetched lies in "
-	"FILE.work\n"
-	"(with -o - in $TMPDIR); after an interruption the same command goes on with it. The same\n"
-	"images give the same bytes. The digest that is printed stands for the whole bundle.\n";
+	"No containerd and no root is needed.  While it is made, what was fetched lies in "
+	"FILE.work (with -o - in $TMPDIR); after an interruption the same command goes on with it. "
+	" The same images give the same bytes.  The digest that is printed stands for the whole "
+	"bundle.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg bundle create -o web.bundle nginx:alpine redis:7\n"
+	"  k3simg bundle create -o - -f images.list | ssh node k3simg bundle apply -\n";
 
 static int choose_options(const struct settings *s, struct pl_opts *o, struct k3_err *e)
 {
@@ -48,8 +52,6 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
 	};
-	if (strcmp(s->format, "text") != 0 && strcmp(s->format, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--format is text or json, not \"%s\"", s->format);
 	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
 		return -1;
 	if (s->chunk_size && cli_parse_size("chunk-size", s->chunk_size, &o->chunk_size, e))
@@ -292,7 +294,8 @@ int bundle_create(const struct cli *c, const struct command *cmd, int argc, char
 		  "fetch larger layers in parts of this size over\nseveral connections; 0 "
 		  "(default): in one piece",
 		  &s.chunk_size },
-		{ "format", 0, OPT_STR, "FORMAT", "result as text (default) or json", &s.format },
+		{ "format", 0, OPT_CHOICE, "text|json", "how the result is printed (default: text)",
+		  &s.format },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only the result and errors",
 		  &s.quiet },

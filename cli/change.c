@@ -22,8 +22,8 @@ static size_t more_rows(struct change *c, struct opt *rows)
 		  &c->address },
 		{ "containerd-config", 0, OPT_STR, "FILE", "configuration to read the socket from",
 		  &c->config_file },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
-		  &c->output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how the result is printed (default: text)", &c->output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only results and errors", &c->quiet },
 		{ 0 },
 	};
@@ -68,8 +68,6 @@ int change_check(struct change *c, struct k3_err *e)
 {
 	enum imp_mode mode;
 
-	if (strcmp(c->output, "text") != 0 && !change_is_json(c))
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", c->output);
 	if (store_parse_mode(c->mode, &mode, e))
 		return -1;
 	c->root = c->where.root ? k3_xstrdup(c->where.root) : imp_default_root();

@@ -20,12 +20,16 @@ struct cli {
 	const char *self;         /* what the program was called as */
 };
 
+struct help_request;
+
 /* argv[0] is the first word behind the command's name.  Returns the exit status. */
 struct command {
 	const char *name, *alias;
 	const char *args;    /* synopsis behind the name */
 	const char *summary; /* one line */
 	int (*run)(const struct cli *c, const struct command *cmd, int argc, char **argv);
+	/* What --help is to tell; NULL = the help for people.  Set in a copy, see cli/help.h. */
+	const struct help_request *help;
 };
 
 int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char **argv);
@@ -53,12 +57,22 @@ int cmd_oci_runtime(const struct cli *c, const struct command *cmd, int argc, ch
 int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char **argv);
 int cmd_version(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_completion(const struct cli *c, const struct command *cmd, int argc, char **argv);
+int cmd_help(const struct cli *c, const struct command *cmd, int argc, char **argv);
 
 /* "k3simg: error: <msg>" and "hint: <hint>" on stderr; returns the exit status. */
 int cli_error(const struct k3_err *e);
 /* The same under the name of an image. */
 void cli_image_error(const char *image, const struct k3_err *e);
-/* Usage and options of one command. */
+/*
+ * Tells of one command what was asked for: usage, text and options for people, or what man pages
+ * and completions are made of.
+ *
+ * text: paragraphs, separated by empty lines and wrapped here.  A line like "Examples:" before
+ * indented lines begins a section.  In one, two blanks begin a row, "  TERM  what it is", more
+ * blanks go on with it; in "Examples:" the lines are commands, with remarks behind two blanks or
+ * more.
+ */
 void cli_help(const struct command *cmd, const char *text, const struct opt *opts);
 /* Ends the document and writes it to stdout.  Returns 0, or the exit status. */
 int cli_put_json(struct k3_jw *w);

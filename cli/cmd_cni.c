@@ -12,14 +12,14 @@
 static const char about[] =
 	"\n"
 	"containerd calls it, as k3simg-cni and as loopback, by the configuration that k3simg "
-	"setup\n"
-	"writes.  CNI_COMMAND (ADD, DEL, CHECK, GC, STATUS, VERSION) and the other variables of "
-	"the\n"
-	"CNI specification tell what to do, standard input has the network configuration; the\n"
-	"answer is JSON, and errors too, with exit status 1.  A pod gets an address that no other\n"
-	"pod here has, and its loopback device; it reaches nothing outside.\n"
+	"setup writes.  CNI_COMMAND (ADD, DEL, CHECK, GC, STATUS, VERSION) and the other variables "
+	"of the CNI specification tell what to do, standard input has the network configuration; "
+	"the answer is JSON, and errors too, with exit status 1.  A pod gets an address that no "
+	"other pod here has, and its loopback device; it reaches nothing outside.\n"
 	"\n"
-	"Fields of the configuration: \"subnet\" (10.88.0.0/16), \"stateDir\" (/run/k3simg/cni).\n";
+	"Fields:\n"
+	"  subnet    where addresses are taken from; default: 10.88.0.0/16\n"
+	"  stateDir  who has which; default: /run/k3simg/cni\n";
 
 /* What does not fit fails as what is no JSON. */
 static int read_config(struct k3_buf *text)

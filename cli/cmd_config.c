@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/help.h"
 #include "cli/registry_flags.h"
 
 #define JSON_MAX (4u << 20)
@@ -16,8 +17,12 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"Shows where a preload would ask for REF, in order, and which file and line decided it.\n"
-	"Secrets are not shown, nothing is asked of any registry.\n";
+	"Shows where a preload would ask for REF, in order, and which file and line decided it.  "
+	"Secrets are not shown, nothing is asked of any registry.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg config show nginx:alpine\n"
+	"  k3simg config show --hosts-dir /etc/containerd/certs.d registry.example/app\n";
 
 /* What is shown of one endpoint. */
 struct shown {
@@ -224,13 +229,11 @@ static int show(struct settings *s, const struct words *args, struct k3_err *e)
 	struct fetch_opts unused;
 	K3_AUTO_FREE char *root = s->root ? k3_xstrdup(s->root) : imp_default_root();
 
-	if (args->n != 2 || strcmp(args->items[0], "show") != 0) {
+	if (args->n != 1) {
 		k3_fail(e, K3_USAGE, "config show takes one reference");
 		return k3_hint(e, "k3simg config show nginx:alpine");
 	}
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-	if (oci_ref_parse(args->items[1], &ref, e) ||
+	if (oci_ref_parse(args->items[0], &ref, e) ||
 	    imp_config_load(root, s->config_file, &config, e))
 		return -1;
 	return registry_flags_configure(&s->registry, &config, &unused, e) ||
@@ -239,7 +242,7 @@ static int show(struct settings *s, const struct words *args, struct k3_err *e)
 		       : 0;
 }
 
-int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **argv)
+static int config_show(const struct cli *c, const struct command *cmd, int argc, char **argv)
 {
 	struct settings s = { .output = "text" };
 	struct words args = { 0 };
@@ -254,7 +257,8 @@ int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **
 		  &s.config_file },
 		{ "hosts-dir", 0, OPT_STR, "DIR", "as for preload", &s.registry.hosts_dir },
 		{ "registries", 0, OPT_STR, "FILE", "as for preload", &s.registry.registries },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;
@@ -271,4 +275,14 @@ int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **
 	words_release(&args);
 	registry_flags_release(&s.registry);
 	return status;
+}
+
+int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **argv)
+{
+	static const struct command subcommands[] = {
+		{ "config show", NULL, "[OPTIONS] REF",
+		  "Show which files decide how a registry is asked", config_show },
+	};
+
+	return cli_group(c, cmd, subcommands, K3_ARRAY_LEN(subcommands), argc, argv);
 }

@@ -7,6 +7,7 @@
 #include "doctor/doctor.h"
 
 #define JSON_MAX (4u << 20)
+#define HELP_MAX (64u << 10)
 #define TROUBLE_EXIT 10 /* something stops pods from starting */
 
 struct settings {
@@ -216,6 +217,22 @@ static void print_summary(size_t errors, size_t warnings)
 			warnings, warnings == 1 ? "" : "s");
 }
 
+/* The checks follow. */
+static const char about[] =
+	"\n"
+	"Nothing is changed; the file system is tried in a directory of its own below the root, "
+	"which is removed again.  A finding says why and how to put it right.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    pods can start\n"
+	"  10   something keeps them from it\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg doctor\n"
+	"  k3simg doctor pause cgroups\n"
+	"\n"
+	"Checks:\n";
+
 /* ---- the command ---------------------------------------------------------------------------- */
 
 static int doctor(struct settings *s, const struct words *args)
@@ -226,10 +243,6 @@ static int doctor(struct settings *s, const struct words *args)
 	size_t errors = 0, warnings = 0;
 	struct k3_err e;
 
-	if (!json && strcmp(s->output, "text") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-		return cli_error(&e);
-	}
 	if (choose(s, args, &all, &e))
 		return cli_error(&e);
 	s->o.no_probe = true;
@@ -253,21 +266,23 @@ static int doctor(struct settings *s, const struct words *args)
 	return cli_finish(errors ? TROUBLE_EXIT : 0);
 }
 
-static void help(const struct command *cmd, const struct opt *opts)
+static int help(const struct command *cmd, const struct opt *opts)
 {
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(HELP_MAX);
 	const struct doctor_check *all;
+	struct k3_err e;
 	size_t n;
+	int rc;
 
-	cli_help(cmd,
-		 "\nNothing is changed; the file system is tried in a directory of its own below "
-		 "the root,\nwhich is removed again.  A finding says why and how to put it right.\n"
-		 "Exit status 0 when pods can start, 10 when something keeps them from it.\n",
-		 opts);
-	printf("\nChecks:\n");
 	all = doctor_checks(&n);
-	for (size_t k = 0; k < n; k++)
-		printf("  %-16s  %s (%s)\n", all[k].id, all[k].title,
-		       doctor_state_name(all[k].severity));
+	rc = k3_buf_addf(&text, &e, "%s", about);
+	for (size_t k = 0; !rc && k < n; k++)
+		rc = k3_buf_addf(&text, &e, "  %-16s  %s (%s)\n", all[k].id, all[k].title,
+				 doctor_state_name(all[k].severity));
+	if (rc)
+		return cli_error(&e);
+	cli_help(cmd, (const char *)text.p, opts);
+	return 0;
 }
 
 int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **argv)
@@ -293,7 +308,8 @@ int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "sysroot", 0, OPT_STR, "DIR",
 		  "look for the files of the machine below DIR, also\n/proc and /dev",
 		  &s.o.sysroot },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only warnings and what stops pods", &s.quiet },
 		{ 0 },
 	};
@@ -301,8 +317,7 @@ int cmd_doctor(const struct cli *c, const struct command *cmd, int argc, char **
 	if (opts_parse(opts, argc, argv, &args, &asked, &e)) {
 		status = cli_error(&e);
 	} else if (asked) {
-		help(cmd, opts);
-		status = cli_finish(0);
+		status = cli_finish(help(cmd, opts));
 	} else {
 		if (!s.o.address && !s.o.sysroot)
 			s.o.address = getenv("CONTAINERD_ADDRESS");

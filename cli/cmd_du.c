@@ -119,8 +119,8 @@ static void attribute(struct du *d, const struct catalog_parts *parts)
 				add_use(&d->trees, c->tree, im);
 		}
 		for (size_t k = 0; k < parts[im].nblobs; k++) {
-			const struct imp_disk_blob *b =
-				imp_disk_blob(&d->disk, &parts[im].blobs[k]);
+			const struct imp_disk_blob *b = imp_disk_blob(&d->disk,
+								      &parts[im].blobs[k]);
 
 			if (b)
 				add_use(&d->blobs, (size_t)(b - d->disk.blobs), im);
@@ -209,8 +209,7 @@ static void sum_trees(struct du *d, struct users *by)
 		for (size_t t = 0; t < s->n; t++) {
 			const struct imp_disk_tree *tree = &d->disk.trees[s->trees[t]];
 			size_t before = by->n, at = first_use(&d->trees, s->trees[t]);
-			bool has_user =
-				at < d->trees.n && d->trees.v[at].thing == s->trees[t];
+			bool has_user = at < d->trees.n && d->trees.v[at].thing == s->trees[t];
 
 			add_users(d, &d->trees, s->trees[t], by);
 			used += by->n - before;
@@ -445,7 +444,8 @@ int cmd_du(const struct cli *c, const struct command *cmd, int argc, char **argv
 	const struct opt opts[] = {
 		{ "bytes", 'b', OPT_FLAG, NULL, "whole numbers of bytes", &s.bytes },
 		{ .kind = OPT_ROWS, .dest = where },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how the result is printed (default: text)", &s.output },
 		{ 0 },
 	};
 
@@ -455,10 +455,6 @@ int cmd_du(const struct cli *c, const struct command *cmd, int argc, char **argv
 	if (help) {
 		cli_help(cmd, about, opts);
 		return cli_finish(0);
-	}
-	if (strcmp(s.output, "text") != 0 && strcmp(s.output, "json") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s.output);
-		return cli_error(&e);
 	}
 	K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
 

@@ -291,10 +291,6 @@ static int explain(const struct settings *s, const struct words *args)
 	struct k3_err e;
 	size_t stops;
 
-	if (!json && strcmp(s->output, "text") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-		return cli_error(&e);
-	}
 	if (gather(args, &subjects, &e) || explain_run(&s->o, subjects.v, subjects.n, &r, &e))
 		return cli_error(&e);
 	stops = r.stops;
@@ -336,7 +332,8 @@ int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char *
 		  "the configuration (default: the one of the\nroot)", &s.o.config },
 		{ "sysroot", 0, OPT_STR, "DIR", "look for the files of the machine below DIR",
 		  &s.o.sysroot },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how the result is printed (default: text)", &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only verdicts and what stops containers",
 		  &s.quiet },
 		{ 0 },

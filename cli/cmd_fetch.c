@@ -23,12 +23,18 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"--to oci:DIR is an image layout that is made or added to, --to oci-archive:FILE one in a\n"
-	"tar, compressed as its name says (.gz, .zst), for skopeo, ctr images import and k3s\n"
-	"(agent/images).  A source is what preload takes, a registry name or an archive; digests\n"
-	"stay as they are there.  Of a multi-platform image the index\n"
-	"stays whole and the blobs of one platform come.  An interrupted run is gone on with by\n"
-	"the same command, and what a layout has is not fetched again.  Needs no containerd.\n";
+	"--to oci:DIR is an image layout that is made or added to, --to oci-archive:FILE one in a "
+	"tar, compressed as its name says (.gz, .zst), for skopeo, ctr images import and k3s "
+	"(agent/images).\n"
+	"\n"
+	"REF is what preload takes, a registry name or an archive; digests stay as they are there. "
+	" Of a multi-platform image the index stays whole and the blobs of one platform come.  An "
+	"interrupted run is gone on with by the same command, and what a layout has is not fetched "
+	"again.  No containerd is needed.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg fetch nginx:alpine --to oci-archive:nginx.tar\n"
+	"  k3simg fetch -f images.list --to oci:layout --all-platforms\n";
 
 /* "oci:DIR[:TAG]" or "oci-archive:FILE[:TAG]", as skopeo reads them; *path is the caller's. */
 static int choose_target(const struct settings *s, struct pl_save_opts *o, char **path,
@@ -63,8 +69,6 @@ static int choose_options(const struct settings *s, struct pl_save_opts *o, stru
 	o->all_platforms = s->all_platforms;
 	if (s->all_platforms && s->platform)
 		return k3_fail(e, K3_USAGE, "--platform and --all-platforms exclude each other");
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (s->connections &&
 	    cli_parse_count("connections", s->connections, 1, PL_TRANSFERS_MAX, &o->connections, e))
 		return -1;
@@ -228,7 +232,8 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "to", 0, OPT_STR, "PLACE", "oci:DIR[:TAG] or oci-archive:FILE[:TAG]", &s.to },
+		{ "to", 0, OPT_STR, "oci:DIR|oci-archive:FILE",
+		  "where to: a layout or a tar; :TAG behind it names the only image", &s.to },
 		{ .kind = OPT_ROWS, .dest = wanted },
 		{ "name", 0, OPT_STR, "NAME",
 		  "the name of an image that an archive gives none, or\nonly a tag; of the only "
@@ -242,7 +247,7 @@ int cmd_fetch(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "connections", 'j', OPT_STR, "N",
 		  "blobs fetched side by side, 1 to 8 (default: one\nper CPU, at least 4)",
 		  &s.connections },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

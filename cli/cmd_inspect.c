@@ -152,8 +152,8 @@ int cmd_inspect(const struct cli *c, const struct command *cmd, int argc, char *
 		  "only what the file system refused of the image when\nit was preloaded, by path",
 		  &s.losses },
 		{ .kind = OPT_ROWS, .dest = where },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json, which has all of it",
-		  &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how it is shown (default: text); json has all of it", &s.output },
 		{ 0 },
 	};
 
@@ -163,10 +163,6 @@ int cmd_inspect(const struct cli *c, const struct command *cmd, int argc, char *
 	if (help) {
 		cli_help(cmd, about, opts);
 		return cli_finish(0);
-	}
-	if (strcmp(s.output, "text") != 0 && strcmp(s.output, "json") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s.output);
-		return cli_error(&e);
 	}
 	if (!args.n) {
 		k3_fail(&e, K3_USAGE, "no image was named");

@@ -11,7 +11,13 @@
 
 #define JSON_MAX (64u << 20)
 
-enum filter_kind { FILTER_DANGLING, FILTER_PINNED, FILTER_UNPACKED, FILTER_COMPLETE, FILTER_PLATFORM };
+enum filter_kind {
+	FILTER_DANGLING,
+	FILTER_PINNED,
+	FILTER_UNPACKED,
+	FILTER_COMPLETE,
+	FILTER_PLATFORM
+};
 
 static const char *const filter_names[] = {
 	[FILTER_DANGLING] = "dangling", [FILTER_PINNED] = "pinned",
@@ -56,7 +62,8 @@ static int parse_filter(const char *word, struct filter *f, struct k3_err *e)
 		*f = (struct filter){ .kind = (enum filter_kind)k, .wanted = true };
 		if (k == FILTER_PLATFORM)
 			return value ? oci_platform_parse(value, &f->platform, e)
-				     : k3_fail(e, K3_USAGE, "--filter platform=OS/ARCH has a value");
+				     : k3_fail(e, K3_USAGE,
+					       "--filter platform=OS/ARCH has a value");
 		if (!value || !strcmp(value, "true"))
 			return 0;
 		f->wanted = false;
@@ -233,11 +240,11 @@ static void add_rows(const struct settings *s, const struct catalog_image *im, s
 
 static void print_table(const struct settings *s, const struct catalog *c)
 {
-	static const char *const narrow[] = { "IMAGE", "TAG", "IMAGE ID", "PLATFORM",
+	static const char *const narrow[] = { "IMAGE", "TAG",    "IMAGE ID", "PLATFORM",
 					      ">SIZE", "PINNED", "UNPACKED" };
-	static const char *const more[] = { "IMAGE",  "TAG",    "DIGEST", "IMAGE ID", "PLATFORM",
-					    ">SIZE",  "PINNED", "UNPACKED", ">LAYERS",
-					    ">SNAPSHOT", "CREATED" };
+	static const char *const more[] = { "IMAGE",    "TAG",       "DIGEST", "IMAGE ID",
+					    "PLATFORM", ">SIZE",     "PINNED", "UNPACKED",
+					    ">LAYERS",  ">SNAPSHOT", "CREATED" };
 	bool wide = !strcmp(s->output, "wide");
 	const char *const *heads = wide || s->digests ? more : narrow;
 	size_t n = wide ? K3_ARRAY_LEN(more) : K3_ARRAY_LEN(narrow) + s->digests;
@@ -272,8 +279,7 @@ static void print_ids(const struct settings *s, const struct catalog *c)
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct oci_digest *id =
-			c->v[i].whole ? &c->v[i].id : &c->v[i].target.digest;
+		const struct oci_digest *id = c->v[i].whole ? &c->v[i].id : &c->v[i].target.digest;
 		char text[OCI_DIGEST_TEXT_MAX];
 		bool again = false;
 
@@ -358,14 +364,6 @@ static int list(const struct settings *s, const struct cli *cli)
 
 static int parse_words(struct settings *s, const struct words *args, struct k3_err *e)
 {
-	static const char *const outputs[] = { "table", "wide", "json", "name" };
-	bool known = false;
-
-	for (size_t k = 0; k < K3_ARRAY_LEN(outputs); k++)
-		known = known || !strcmp(s->output, outputs[k]);
-	if (!known)
-		return k3_fail(e, K3_USAGE, "--output is table, wide, json or name, not \"%s\"",
-			       s->output);
 	s->filters = k3_xcalloc(s->filter_words.n, sizeof(*s->filters));
 	for (; s->nfilters < s->filter_words.n; s->nfilters++)
 		if (parse_filter(s->filter_words.items[s->nfilters], &s->filters[s->nfilters], e))
@@ -413,8 +411,8 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 		  &s.digests },
 		{ "no-trunc", 0, OPT_FLAG, NULL, "whole image IDs", &s.no_trunc },
 		{ .kind = OPT_ROWS, .dest = where },
-		{ "output", 'o', OPT_STR, "FORMAT", "table (default), wide, json, or name",
-		  &s.output },
+		{ "output", 'o', OPT_CHOICE, "table|wide|json|name",
+		  "how they are listed (default: table)", &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only image IDs, whole and each once", &s.quiet },
 		{ 0 },
 	};

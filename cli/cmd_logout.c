@@ -16,9 +16,15 @@ struct settings {
 static const char about[] =
 	"\n"
 	"REGISTRY is named as for login.  Its credentials are removed from the auth file, and by "
-	"the\n"
-	"credential helper that this names for it.  Nothing is asked of the registry.\n"
-	"Exit status 3 when there are none.\n";
+	"the credential helper that this names for it.  Nothing is asked of the registry.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    removed\n"
+	"  3    there are none\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg logout registry.example\n"
+	"  k3simg logout --all\n";
 
 static int print_json(const char *host, const struct fetch_login *l, size_t erased)
 {
@@ -71,10 +77,6 @@ static int prepare(const struct settings *s, const struct words *args, const str
 		k3_hint(&e, "k3simg logout HOST, or k3simg logout --all");
 		return cli_error(&e);
 	}
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-		return cli_error(&e);
-	}
 	if (!s->all && fetch_login_host(args->items[0], &host, &e))
 		return cli_error(&e);
 	int rc = logout(s, host, &o, &e);
@@ -94,7 +96,8 @@ int cmd_logout(const struct cli *c, const struct command *cmd, int argc, char **
 		  "as for login (default: $REGISTRY_AUTH_FILE, then\n"
 		  "$DOCKER_CONFIG/config.json, ~/.docker/config.json)",
 		  &s.auth_file },
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &s.output },
 		{ 0 },
 	};
 	int status;

@@ -17,11 +17,10 @@
 
 static const char about[] =
 	"\n"
-	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup "
-	"writes.\n"
-	"For create and run, config.json of the bundle loses what this machine lacks (cgroups,\n"
-	"cgroup namespaces, sysctls, security labels, ...; the original stays as\n"
-	"config.json.k3simg).  Then the real runtime takes over, with the same arguments:\n"
+	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup writes. "
+	" For create and run, config.json of the bundle loses what this machine lacks (cgroups, "
+	"cgroup namespaces, sysctls, security labels, ...; the original stays as "
+	"config.json.k3simg).  Then the real runtime takes over, with the same arguments: "
 	"$K3SIMG_RUNTIME, else the one named in /etc/k3simg/runtime, else crun or runc in $PATH.\n";
 
 /* One line more in the file of --log, where containerd's shim looks for the reason. */

@@ -26,10 +26,17 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:...\n"
-	"or a source: oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], where\n"
+	"REF is a registry name: nginx, nginx:1.27, ghcr.io/org/app:v1, host:5000/app@sha256:... "
+	"or a source: oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], where "
 	"FILE may be compressed by gzip or zstd, or - for standard input.\n"
-	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n";
+	"\n"
+	"While the containerd or k3s that has the root runs, it is asked to do the writing.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg preload nginx:alpine redis:7\n"
+	"  k3simg preload --root /srv/root -f images.list\n"
+	"  k3simg preload --from-manifest deployment.yaml\n"
+	"  k3simg preload docker-archive:k3s-airgap-images-amd64.tar.zst\n";
 
 /*
  * The pause image: kubelet looks it up under the literal text of the configuration, which
@@ -88,8 +95,6 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 	if (store_parse_mode(s->mode, &o->mode, e) ||
 	    store_parse_snapshots(s->snapshots, &o->snapshots, e))
 		return -1;
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (choose_numbers(s, o, e) || registry_flags_choose(&s->registry, &o->fetch, e) ||
 	    losses_policy(s->on_loss, o->on_loss, e))
 		return -1;
@@ -220,7 +225,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  &s.root },
 		{ "namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
 		  &s.ns },
-		{ "mode", 0, OPT_STR, "auto|live|offline",
+		{ "mode", 0, OPT_CHOICE, "auto|live|offline",
 		  "auto (default): live if containerd runs on the root\n"
 		  "live: through its API\noffline: write its databases, while it is stopped",
 		  &s.mode },
@@ -230,7 +235,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  &s.address },
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
 		  &s.platform },
-		{ "snapshots", 0, OPT_STR, "MODE",
+		{ "snapshots", 0, OPT_CHOICE, "flat|chain",
 		  "flat (default): one tree per image, least disk\n"
 		  "chain: every layer, for nodes that pull again",
 		  &s.snapshots },
@@ -256,7 +261,7 @@ int cmd_preload(const struct cli *c, const struct command *cmd, int argc, char *
 		  "that may lose power",
 		  &s.no_sync },
 		{ .kind = OPT_ROWS, .dest = losses },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

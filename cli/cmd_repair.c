@@ -19,13 +19,20 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"REF is a name as preload takes it, a digest, or an image ID or the start of one.\n"
-	"Each image is checked as by verify --deep.  Blobs that are damaged come from the "
-	"registry\n"
-	"that its names tell, by digest; trees are made anew from blobs, without network when "
-	"these\n"
-	"are whole.  Then it is checked again.  Exit status 0 when all is whole, 10 when not.\n"
-	"The containerd or k3s that owns the root must be stopped.\n";
+	"REF is a name as preload takes it, a digest, or an image ID or the start of one.  Each "
+	"image is checked as by verify --deep.  Blobs that are damaged come from the registry that "
+	"its names tell, by digest; trees are made anew from blobs, without network when these are "
+	"whole.  Then it is checked again.\n"
+	"\n"
+	"The containerd or k3s that owns the root must be stopped.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    all is whole in the end\n"
+	"  3    a REF is not there\n"
+	"  10   some damage is left\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg repair nginx:alpine\n";
 
 static size_t damage_left(const struct pl_repaired *r)
 {
@@ -188,8 +195,6 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 		.limits = unpack_limits_default,
 		.event = on_event,
 	};
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e))
 		return -1;
 	if (registry_flags_choose(&s->registry, &o->fetch, e))
@@ -245,7 +250,7 @@ int cmd_repair(const struct cli *c, const struct command *cmd, int argc, char **
 		  "layers hashed, trees built side by side (default:\none per CPU, 2 to 16)",
 		  &s.jobs },
 		{ "no-sync", 0, OPT_FLAG, NULL, "do not wait until all is on disk", &s.no_sync },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results and errors", &s.quiet },

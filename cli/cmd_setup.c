@@ -31,13 +31,26 @@ struct strings {
 
 static const char about[] =
 	"\n"
-	"Writes, below --prefix, what this machine needs so that preloaded pods start without a\n"
-	"network, with stock binaries: the configuration of containerd (or the template and\n"
-	"config.yaml.d of k3s) with the native snapshotter, a CNI configuration and plugin, and a\n"
-	"front before the OCI runtime that leaves out what the machine lacks (gVisor: cgroups and\n"
-	"more).  What was there is kept as FILE.k3simg-backup.  A file that somebody else wrote\n"
-	"is not touched without --force, and then nothing else is either.  Running it again\n"
-	"changes nothing.  containerd or k3s reads the files when it starts.\n";
+	"Writes, below --prefix, what this machine needs so that preloaded pods start without a "
+	"network, with stock binaries: the configuration of containerd (or the template and "
+	"config.yaml.d of k3s) with the native snapshotter, a CNI configuration and plugin, and a "
+	"front before the OCI runtime that leaves out what the machine lacks (gVisor: cgroups and "
+	"more).\n"
+	"\n"
+	"What was there is kept as FILE.k3simg-backup.  A file that somebody else wrote is not "
+	"touched without --force, and then nothing else is either.  Running it again changes "
+	"nothing.  containerd or k3s reads the files when it starts.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    all is in place\n"
+	"  1    --undo has left what was changed since\n"
+	"  2    a file that somebody else wrote is in the way, nothing was written\n"
+	"  3    --undo: there is nothing of setup\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg setup --dry-run\n"
+	"  k3simg setup\n"
+	"  k3simg setup --undo\n";
 
 /* ---- results ---- */
 
@@ -183,12 +196,8 @@ static int choose_options(const struct settings *s, struct strings *own, struct 
 	struct oci_platform host;
 
 	*o = (struct setup_opts){ .runtime = s->runtime, .force = s->force, .dry_run = s->dry_run };
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (s->k3s && s->containerd)
 		return k3_fail(e, K3_USAGE, "--k3s and --containerd exclude each other");
-	if (s->version && strcmp(s->version, "2") != 0 && strcmp(s->version, "3") != 0)
-		return k3_fail(e, K3_USAGE, "--config-version is 2 or 3, not \"%s\"", s->version);
 	if (choose_prefix(s, own, e))
 		return -1;
 	o->prefix = own->prefix;
@@ -262,7 +271,7 @@ int cmd_setup(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "containerd", 0, OPT_FLAG, NULL, "for a containerd of its own", &s.containerd },
 		{ "root", 0, OPT_STR, "DIR", "containerd's root (default: as preload finds it)",
 		  &s.root },
-		{ "config-version", 0, OPT_STR, "2|3",
+		{ "config-version", 0, OPT_CHOICE, "2|3",
 		  "of containerd's configuration: 3 needs 2.x (default:\nas it is, else 2; for k3s "
 		  "both)",
 		  &s.version },
@@ -275,7 +284,7 @@ int cmd_setup(const struct cli *c, const struct command *cmd, int argc, char **a
 		{ "undo", 0, OPT_FLAG, NULL, "take back what setup wrote", &s.undo },
 		{ "force", 0, OPT_FLAG, NULL, "also replace files that somebody else wrote",
 		  &s.force },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ 0 },
 	};

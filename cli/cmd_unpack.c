@@ -31,9 +31,13 @@ struct listener {
 
 static const char about[] =
 	"\n"
-	"SOURCE is an image as for \"k3simg preload\": a registry name, oci:DIR[:NAME],\n"
-	"oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].  DIR must be empty or not there.\n"
-	"No containerd is needed.\n";
+	"SOURCE is an image as for \"k3simg preload\": a registry name, oci:DIR[:NAME], "
+	"oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME].  DIR must be empty or not there.  "
+	"No containerd is needed.\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg unpack nginx:alpine /srv/rootfs\n"
+	"  k3simg unpack oci-archive:nginx.tar.zst rootfs\n";
 
 static void on_event(void *arg, const struct pl_event *ev)
 {
@@ -128,8 +132,6 @@ static int choose_options(struct settings *s, const struct words *args, struct p
 		.event = on_event,
 		.loss = on_loss,
 	};
-	if (strcmp(s->output, "text") != 0 && strcmp(s->output, "json") != 0)
-		return k3_fail(e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	if (registry_flags_choose(&s->registry, &o->fetch, e))
 		return -1;
 	oci_platform_host(&o->platform);
@@ -204,7 +206,7 @@ int cmd_unpack(const struct cli *c, const struct command *cmd, int argc, char **
 		{ "platform", 0, OPT_STR, "OS/ARCH[/VARIANT]", "default: this machine's",
 		  &s.platform },
 		{ .kind = OPT_ROWS, .dest = registry },
-		{ "output", 'o', OPT_STR, "FORMAT", "results as text (default) or json",
+		{ "output", 'o', OPT_CHOICE, "text|json", "how results are printed (default: text)",
 		  &s.output },
 		{ .kind = OPT_ROWS, .dest = progress },
 		{ "quiet", 'q', OPT_FLAG, NULL, "no progress, only results, warnings and errors",

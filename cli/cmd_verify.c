@@ -16,17 +16,25 @@ struct settings {
 
 static const char about[] =
 	"\n"
-	"REF is a name as preload takes it, a digest, or an image ID or the start of one.\n"
-	"Without REF: all images of the namespace, and the store around them.\n"
-	"Findings go to standard output, a line each: IMAGE: PATH: WHAT IS WRONG.\n"
-	"Exit status 0 when all is whole, 10 when there are findings.\n"
-	"Works while the containerd or k3s that has the root runs, too.\n"
+	"REF is a name as preload takes it, a digest, or an image ID or the start of one.  Without "
+	"REF: all images of the namespace, and the store around them.  Findings go to standard "
+	"output, a line each: IMAGE: PATH: WHAT IS WRONG.  Works while the containerd or k3s that "
+	"has the root runs, too.\n"
 	"\n"
-	"With --start REF the running containerd or k3s is asked to start the image instead:\n"
-	"a pod with one container, without any pull, in the network of the host, with COMMAND or\n"
-	"what the image says. It passes when it runs for --run-for or ends with 0. Everything is\n"
-	"removed again; other pods are not touched. Exit status 10 and the cause in words when it\n"
-	"fails.\n";
+	"With --start REF the running containerd or k3s is asked to start the image instead: a pod "
+	"with one container, without any pull, in the network of the host, with COMMAND or what "
+	"the image says.  It passes when it runs for --run-for or ends with 0.  Everything is "
+	"removed again; other pods are not touched.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    all is whole; the image starts\n"
+	"  3    a REF is not there\n"
+	"  10   there are findings; the image does not start\n"
+	"\n"
+	"Examples:\n"
+	"  k3simg verify\n"
+	"  k3simg verify --deep nginx:alpine\n"
+	"  k3simg verify --start busybox -- sh -c 'echo hello'\n";
 
 static const char *plural(size_t n)
 {
@@ -122,10 +130,6 @@ static int verify(const struct settings *s, const struct words *refs, const stru
 	bool json = !strcmp(s->output, "json");
 	struct k3_err e;
 
-	if (!json && strcmp(s->output, "text") != 0) {
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
-		return cli_error(&e);
-	}
 	if (s->jobs && cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o.jobs, &e))
 		return cli_error(&e);
 	oci_platform_host(&o.platform);
@@ -161,8 +165,6 @@ static int start_one(const struct settings *s, struct start_settings *p, const s
 		k3_fail(&e, K3_USAGE, "--start goes without --deep, --platform and --jobs");
 	else if (strcmp(s->ns, "k8s.io") != 0)
 		k3_fail(&e, K3_USAGE, "--start: Kubernetes looks at namespace k8s.io only");
-	else if (strcmp(s->output, "json") != 0 && strcmp(s->output, "text") != 0)
-		k3_fail(&e, K3_USAGE, "--output is text or json, not \"%s\"", s->output);
 	else
 		return start_image(p, args, c);
 	return cli_error(&e);
@@ -207,8 +209,8 @@ int cmd_verify(const struct cli *c, const struct command *cmd, int argc, char **
 		  &p.run_for },
 		{ "timeout", 0, OPT_STR, "TIME",
 		  "with --start: give up a step after so long\n(default: 30s)", &p.timeout },
-		{ "output", 'o', OPT_STR, "FORMAT", "findings as text (default) or json",
-		  &s.output },
+		{ "output", 'o', OPT_CHOICE, "text|json",
+		  "how findings are printed (default: text)", &s.output },
 		{ "quiet", 'q', OPT_FLAG, NULL, "only findings and errors", &s.quiet },
 		{ 0 },
 	};

@@ -37,7 +37,8 @@ int cmd_version(const struct cli *c, const struct command *cmd, int argc, char *
 	struct k3_err e;
 	bool help;
 	const struct opt opts[] = {
-		{ "output", 'o', OPT_STR, "FORMAT", "text (default) or json", &format },
+		{ "output", 'o', OPT_CHOICE, "text|json", "how it is printed (default: text)",
+		  &format },
 		{ 0 },
 	};
 	(void)c;
@@ -51,7 +52,7 @@ int cmd_version(const struct cli *c, const struct command *cmd, int argc, char *
 		cli_help(cmd, "", opts);
 		return cli_finish(0);
 	}
-	if (extra || (strcmp(format, "text") != 0 && strcmp(format, "json") != 0)) {
+	if (extra) {
 		k3_fail(&e, K3_USAGE, "version takes no arguments but -o text or -o json");
 		return cli_error(&e);
 	}

@@ -35,7 +35,7 @@ void losses_opts(const char **text, struct opt rows[LOSSES_ROWS])
 		"on-loss",
 		0,
 		OPT_STR,
-		"[CLASS=]POLICY,...",
+		"warn|fail|ignore|CLASS=POLICY,...",
 		"what the file system refuses of an image (xattr,\ndevice, owner): warn (default) "
 		"and go without it,\nfail the image, or ignore; for all classes or for one",
 		text,

@@ -8,8 +8,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
-
-static int cmd_help(const struct cli *c, const struct command *cmd, int argc, char **argv);
+#include "cli/help.h"
 
 static const struct command commands[] = {
 	{ "preload", NULL, "[OPTIONS] REF...",
@@ -39,7 +38,7 @@ static const struct command commands[] = {
 	{ "login", NULL, "[OPTIONS] REGISTRY", "Check credentials and store them, as docker does",
 	  cmd_login },
 	{ "logout", NULL, "[OPTIONS] REGISTRY | --all", "Remove stored credentials", cmd_logout },
-	{ "config", NULL, "show [OPTIONS] REF", "Show which files decide how a registry is asked",
+	{ "config", NULL, "show ...", "Show which files decide how a registry is asked",
 	  cmd_config },
 	{ "setup", NULL, "[OPTIONS]", "Write what pods need to start on this machine, offline",
 	  cmd_setup },
@@ -51,75 +50,20 @@ static const struct command commands[] = {
 	  "Tell why a pod would not start offline, and how to mend that", cmd_explain },
 	{ "version", NULL, "[-o text|json]", "Show the version and what it was built with",
 	  cmd_version },
-	{ "help", NULL, "[COMMAND]", "Show help for a command", cmd_help },
+	{ "completion", NULL, "bash|zsh|fish | answer -- WORD...",
+	  "Print what makes a shell complete commands, options and images", cmd_completion },
+	{ "help", NULL, "[OPTIONS] [COMMAND...]", "Show help for a command", cmd_help },
 };
 
-static void usage(FILE *out)
+const struct command *cli_commands(size_t *n)
 {
-	fprintf(out, "k3simg preloads container images, so that Kubernetes pods start offline.\n\n"
-		     "Usage: k3simg COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n");
-	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
-	fprintf(out,
-		"\n'k3simg COMMAND --help' tells about one command.\n"
-		"\nExamples:\n"
-		"  k3simg preload nginx:alpine              into the root of k3s or containerd\n"
-		"  k3simg preload --root /tmp/root -f list  the images named in a file\n"
-		"  k3simg fetch nginx:alpine --to oci-archive:nginx.tar\n"
-		"                                           into a file, for another machine\n"
-		"  k3simg list                              what is there\n"
-		"  k3simg rm nginx:alpine                   remove it again\n"
-		"  k3simg verify --deep                     whether it is whole\n"
-		"  k3simg verify --start nginx:alpine       whether it starts\n"
-		"  k3simg doctor                            whether pods can start here\n"
-		"  k3simg explain pod.yaml                  why this one would not\n"
-		"\nExit status: 0 ok, 1 other, 2 usage, 3 not found, 4 authentication, 5 network,\n"
-		"6 integrity or platform, 7 store, 8 no space, 9 some images failed and the "
-		"others\n"
-		"are in place, 10 damage was found or pods do not start, 130 interrupted.\n");
+	*n = K3_ARRAY_LEN(commands);
+	return commands;
 }
 
 static const struct command *find_command(const char *name)
 {
-	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++) {
-		const struct command *c = &commands[i];
-
-		if (!strcmp(c->name, name) || (c->alias && !strcmp(c->alias, name)))
-			return c;
-	}
-	return NULL;
-}
-
-static int unknown_command(const char *name)
-{
-	struct k3_err e;
-
-	k3_fail(&e, K3_USAGE, "unknown command \"%s\"", name);
-	for (size_t i = 0; i < K3_ARRAY_LEN(commands); i++)
-		if (opts_distance(name, commands[i].name) < 3)
-			k3_hint(&e, "did you mean \"k3simg %s\"?", commands[i].name);
-	k3_hint(&e, "\"k3simg help\" lists the commands");
-	return cli_error(&e);
-}
-
-static int cmd_help(const struct cli *c, const struct command *cmd, int argc, char **argv)
-{
-	static char help[] = "--help";
-	char *args[] = { help, NULL };
-
-	if (argc < 1 || argv[0][0] == '-') {
-		usage(stdout);
-		return cli_finish(0);
-	}
-	const struct command *about = find_command(argv[0]);
-
-	if (!about)
-		return unknown_command(argv[0]);
-	if (about == cmd) {
-		usage(stdout);
-		return cli_finish(0);
-	}
-	return about->run(c, about, 1, args);
+	return cli_find_command(commands, K3_ARRAY_LEN(commands), name);
 }
 
 /* ---- signals ---- */
@@ -220,7 +164,7 @@ int main(int argc, char **argv)
 	/* Modes of everything written are given exactly; see unpack/unpack.h. */
 	umask(0);
 	if (argc < 2) {
-		usage(stderr);
+		cli_usage(stderr);
 		return 2;
 	}
 	const char *name = argv[1];
@@ -232,7 +176,7 @@ int main(int argc, char **argv)
 	const struct command *cmd = find_command(name);
 
 	if (!cmd)
-		return unknown_command(name);
+		return cli_unknown_command(name);
 	c.cancel = k3_cancel_new();
 	catch_signals(c.cancel);
 	int status = cmd->run(&c, cmd, argc - 2, argv + 2);

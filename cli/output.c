@@ -24,13 +24,6 @@ void cli_image_error(const char *image, const struct k3_err *e)
 	cli_error(&named);
 }
 
-void cli_help(const struct command *cmd, const char *text, const struct opt *opts)
-{
-	printf("Usage: k3simg %s %s\n\n%s.\n%s", cmd->name, cmd->args, cmd->summary, text);
-	printf("\nOptions:\n");
-	opts_print(opts, stdout);
-}
-
 int cli_put_json(struct k3_jw *w)
 {
 	struct k3_err e;

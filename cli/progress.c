@@ -38,11 +38,11 @@ void progress_rows(const char **text, struct opt rows[PROGRESS_ROWS])
 	rows[0] = (struct opt){
 		"progress",
 		0,
-		OPT_STR,
-		"MODE",
+		OPT_CHOICE,
+		"auto|bar|plain|json|none",
 		"auto (default): bars on a terminal, else plain\n"
-		"plain: a few lines; json: events, a line each\n"
-		"bar: needs a terminal; none",
+		"plain: a few lines\njson: events, a line each\n"
+		"bar: needs a terminal",
 		text,
 	};
 	rows[1] = (struct opt){ 0 };
@@ -78,9 +78,6 @@ int progress_choose(const char *text, bool quiet, bool traced, enum progress_mod
 	}
 	if (!strcmp(text, "bar"))
 		return choose_bar(moves, traced, out, e);
-	if (strcmp(text, "json") != 0)
-		return k3_fail(e, K3_USAGE,
-			       "--progress is auto, bar, plain, json or none, not \"%s\"", text);
 	if (traced)
 		return k3_fail(e, K3_USAGE,
 			       "--debug-http and --progress json exclude each other: both write "

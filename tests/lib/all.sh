@@ -5,7 +5,7 @@
 
 # shellcheck source=tests/lib/common.sh
 . "${BASH_SOURCE[0]%/*}/common.sh"
-for _part in check install forky registry images containerd bbolt; do
+for _part in check install schema forky registry images containerd bbolt; do
     # shellcheck disable=SC1090
     . "$LIB/$_part.sh"
 done

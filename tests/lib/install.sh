@@ -9,7 +9,10 @@ BUILD_PACKAGES="gcc libc6-dev make pkg-config zlib1g-dev libisal-dev
 DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
     busybox-static python3 python3-grpcio curl procps zstd ca-certificates"
 
-TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace umoci buildah xz-utils"
+# The judges of manual pages, completions and JSON.
+HELP_PACKAGES="man-db groff mandoc bash zsh fish python3-jsonschema"
+
+TEST_PACKAGES="$DEMO_PACKAGES $HELP_PACKAGES e2fsprogs openssl strace umoci buildah xz-utils"
 
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"
@@ -26,7 +29,8 @@ BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 # A terminal that can be looked at, and a judge of JSON (progress.sh).
 PROGRESS_PACKAGES="tmux python3-jsonschema"
 
-export PROGRESS_PACKAGES BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES HELP_PACKAGES PROGRESS_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES
+export LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
