@@ -12,7 +12,7 @@
 static size_t more_rows(struct change *c, struct opt *rows)
 {
 	const struct opt more[] = {
-		{ "mode", 0, OPT_STR, "auto|live|offline",
+		{ "mode", 0, OPT_CHOICE, "auto|live|offline",
 		  "auto (default): live if containerd runs on the root\n"
 		  "live: through its API\noffline: write its databases, while it is stopped",
 		  &c->mode },
