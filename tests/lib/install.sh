@@ -11,6 +11,10 @@ DEMO_PACKAGES="containerd runc docker-registry skopeo mmdebstrap
 
 TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace umoci buildah xz-utils"
 
+# `make deb`; and what looks at packages and manifests.
+DEB_PACKAGES="debhelper dpkg-dev"
+PACKAGE_TEST_PACKAGES="$DEB_PACKAGES lintian systemd kubernetes-client python3-yaml"
+
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"
 
@@ -23,7 +27,7 @@ LINT_PACKAGES="clang clang-format pmccabe shellcheck git"
 # Only to build bbolt's own checker, once (lib/bbolt.sh).
 BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 
-export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES TEST_PACKAGES DEB_PACKAGES PACKAGE_TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
