@@ -7,6 +7,7 @@
 # shellcheck source=tests/lib/package.sh
 . "$LIB/package.sh"
 
+need_kubectl
 debs=$(package_debs) || exit
 image=$(package_image "$(echo "$debs"/deb/k3simg_*.deb)")/image.tar || exit
 use_registry

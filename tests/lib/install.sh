@@ -13,7 +13,7 @@ TEST_PACKAGES="$DEMO_PACKAGES e2fsprogs openssl strace umoci buildah xz-utils"
 
 # `make deb`; and what looks at packages and manifests.
 DEB_PACKAGES="debhelper dpkg-dev"
-PACKAGE_TEST_PACKAGES="$DEB_PACKAGES lintian systemd kubernetes-client python3-yaml"
+PACKAGE_TEST_PACKAGES="$DEB_PACKAGES lintian systemd python3-yaml"
 
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"

@@ -10,6 +10,11 @@ package_debs() {
     cached "deb-$(sha256sum <"$(echo "$T"/dist/*.tar.gz)" | cut -c1-12)" _debs_build
 }
 
+# need_kubectl: any will do; Debian's cannot be installed beside another one.
+need_kubectl() {
+    command -v kubectl >/dev/null || install_packages kubernetes-client || die "there is no kubectl"
+}
+
 _debs_build() {
     DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)" make -C "$TOP" deb O="$1"
 }
