@@ -2,11 +2,16 @@
 # Debian packages of this tree, a clean Debian to install them in, and their container image: each made
 # once and kept.  Source all.sh first.
 
-# package_debs: the directory with the packages of `make deb`.
+# package_debs: the directory with the tarball and deb/, the packages of `make deb`; K3SIMG_DEBS=DIR is
+# another one.
 package_debs() {
     # shellcheck disable=SC2086
     install_packages $PACKAGE_TEST_PACKAGES || die "packages are missing"
     make -s -C "$TOP" dist O="$T/dist" >"$T/dist.log" 2>&1 || die "make dist: $(cat "$T/dist.log")"
+    if [ -n "${K3SIMG_DEBS:-}" ]; then
+        printf '%s\n' "$K3SIMG_DEBS"
+        return
+    fi
     cached "deb-$(sha256sum <"$(echo "$T"/dist/*.tar.gz)" | cut -c1-12)" _debs_build
 }
 
