@@ -12,7 +12,11 @@
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
 #                          BENCH_FLAGS="-n 5 -j FILE images floor" as tests/bench/run has them
 #   make man               the manual pages, into build/man
-#   make install           DESTDIR= PREFIX=
+#   make lib               build/release/lib/: libk3simg.a and .so
+#   make install           DESTDIR= PREFIX= UNITDIR=
+#   make install-lib       the library, its headers and k3simg.pc: DESTDIR= PREFIX= LIBDIR=
+#   make dist              build/k3simg-VERSION.tar.gz: the same tree gives the same bytes
+#   make deb               Debian packages of that, in build/deb (as root if debhelper is missing)
 #
 # V=release|dev|asan|ubsan|tsan|fuzz picks the flags, CC the compiler; objects of different
 # flags never mix.  ISAL=0 builds without ISA-L (zlib inflates instead).
@@ -22,9 +26,12 @@ O ?= build
 Q ?= @
 V ?= release
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 FUZZ_S ?= 60
 VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
+OBJCOPY ?= objcopy
 
 FOLDERS := base kube host oci bolt registry fetch unpack archive bundle snapshot grpc cri importer doctor explain pipeline setup cli
 LIBS := libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
@@ -39,7 +46,10 @@ WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
 	-Wimplicit-fallthrough -Wno-missing-field-initializers -fno-common
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
-	-fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+	-fstack-clash-protection $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+# One set of objects is linked into the program and both libraries.  That nobody replaces single
+# functions of ours leaves the compiler as free as with -fPIE.
+HARDEN += -fPIC -fno-semantic-interposition
 HARDEN_LD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 
 FLAGS_release := -O2 -g $(HARDEN)
@@ -101,6 +111,37 @@ $(B)/k3simg: $(call obj,$(CLI_SRC)) $(LIB)
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
+
+# ---- the library: public headers are FOLDER/FOLDER.h and all of base/ ----
+
+# Grows when a release breaks programs that were linked against the one before.
+SOVERSION := 0
+HEADERS := $(sort $(wildcard base/*.h)) $(foreach f,$(filter-out base cli,$(FOLDERS)),$(f)/$(f).h)
+SONAME := libk3simg.so.$(SOVERSION)
+LIB_SO := $(B)/lib/libk3simg.so.$(VERSION)
+LIB_A := $(B)/lib/libk3simg.a
+
+lib: $(LIB_SO) $(LIB_A)
+
+# What the public headers declare, and nothing else, is visible: in the shared library by a
+# version script, in the static one because everything else is local to its only member.
+$(B)/lib/public: $(LIB) $(HEADERS) tools/public-symbols
+	@mkdir -p $(@D)
+	$(Q)tools/public-symbols $(LIB) $(HEADERS) > $@.new && mv $@.new $@
+
+$(B)/lib/map: $(B)/lib/public
+	$(Q){ echo 'K3SIMG_$(SOVERSION) {'; echo 'global:'; sed 's/$$/;/' $<; echo 'local: *;'; echo '};'; } > $@
+
+$(LIB_SO): $(call obj,$(LIB_SRC)) $(B)/lib/map
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(filter-out -pie,$(ALL_LDFLAGS)) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
+		-Wl,--version-script,$(B)/lib/map -o $@ $(filter %.o,$^) $(LDLIBS)
+
+$(LIB_A): $(call obj,$(LIB_SRC)) $(B)/lib/public
+	@rm -f $@
+	$(Q)$(CC) -nostdlib -r -o $(B)/lib/libk3simg.o $(filter %.o,$^)
+	$(Q)$(OBJCOPY) --keep-global-symbols=$(B)/lib/public $(B)/lib/libk3simg.o
+	$(Q)$(AR) rcs $@ $(B)/lib/libk3simg.o
 
 # The byte-level folders are held to explicit conversions.
 $(B)/bolt/%.o $(B)/grpc/%.o $(B)/unpack/%.o: ALL_CFLAGS += -Wconversion
@@ -211,8 +252,37 @@ install: all man
 	install -D -m 0644 -t $(SHARE)/fish/vendor_completions.d packaging/completions/k3simg.fish
 	install -D -m 0644 -t $(SHARE)/k3simg/images images/*.list images/README.md
 	install -D -m 0644 -t $(SHARE)/k3simg/schema docs/schema/*.json docs/schema/README.md
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in packaging/systemd/*.service.in; do \
+		name=$${unit##*/}; out=$(DESTDIR)$(UNITDIR)/$${name%.in}; \
+		sed 's|@BINDIR@|$(PREFIX)/bin|' $$unit > $$out && chmod 0644 $$out || exit; \
+	done
+
+install-lib: lib
+	install -D -m 0644 $(LIB_A) $(DESTDIR)$(LIBDIR)/libk3simg.a
+	install -D -m 0644 $(LIB_SO) $(DESTDIR)$(LIBDIR)/libk3simg.so.$(VERSION)
+	ln -sf libk3simg.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libk3simg.so
+	for h in $(HEADERS); do \
+		install -D -m 0644 $$h $(DESTDIR)$(PREFIX)/include/k3simg/$$h || exit; \
+	done
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+		-e 's|@LIBS@|$(strip $(LDLIBS))|' packaging/k3simg.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/k3simg.pc
+	chmod 0644 $(DESTDIR)$(LIBDIR)/pkgconfig/k3simg.pc
+
+DIST := $(O)/k3simg-$(VERSION).tar.gz
+
+dist:
+	@tools/dist $(DIST)
+
+deb: dist
+	@packaging/build-deb $(DIST) $(O)/deb
 
 uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/include/k3simg
+	rm -f $(DESTDIR)$(LIBDIR)/libk3simg.a $(DESTDIR)$(LIBDIR)/libk3simg.so* $(DESTDIR)$(LIBDIR)/pkgconfig/k3simg.pc
+	rm -f $(DESTDIR)$(UNITDIR)/k3simg-preload.service $(DESTDIR)$(UNITDIR)/k3simg-bundle.service
 	rm -f $(DESTDIR)$(PREFIX)/bin/k3simg
 	rm -f $(SHARE)/man/man1/k3simg.1 $(SHARE)/man/man1/k3simg-*.1 $(SHARE)/man/man5/k3simg-*.5
 	rm -f $(SHARE)/bash-completion/completions/k3simg $(SHARE)/zsh/site-functions/_k3simg
@@ -224,7 +294,7 @@ clean:
 	rm -rf $(O)
 
 FORCE:
-.PHONY: all man check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration test-sandbox torture bench install uninstall clean FORCE
+.PHONY: all man check hardened asan ubsan tsan fuzz fuzz-run lint analyze valgrind integration test-sandbox torture bench lib install install-lib dist deb uninstall clean FORCE
 .SECONDARY:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

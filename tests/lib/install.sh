@@ -14,6 +14,10 @@ HELP_PACKAGES="man-db groff mandoc bash zsh fish python3-jsonschema"
 
 TEST_PACKAGES="$DEMO_PACKAGES $HELP_PACKAGES e2fsprogs openssl strace umoci buildah xz-utils"
 
+# `make deb`; and what looks at packages and manifests.
+DEB_PACKAGES="debhelper dpkg-dev"
+PACKAGE_TEST_PACKAGES="$DEB_PACKAGES lintian systemd python3-yaml"
+
 # The peers of tests/bench that are not in the newer Debian (lib/forky.sh).
 BENCH_PACKAGES="isal libisal-dev tar"
 
@@ -29,8 +33,8 @@ BBOLT_PACKAGES="golang-go golang-github-coreos-bbolt-dev"
 # A terminal that can be looked at, and a judge of JSON (progress.sh).
 PROGRESS_PACKAGES="tmux python3-jsonschema"
 
-export BUILD_PACKAGES DEMO_PACKAGES HELP_PACKAGES PROGRESS_PACKAGES TEST_PACKAGES BENCH_PACKAGES TORTURE_PACKAGES
-export LINT_PACKAGES BBOLT_PACKAGES
+export BUILD_PACKAGES DEMO_PACKAGES HELP_PACKAGES PROGRESS_PACKAGES TEST_PACKAGES DEB_PACKAGES PACKAGE_TEST_PACKAGES
+export BENCH_PACKAGES TORTURE_PACKAGES LINT_PACKAGES BBOLT_PACKAGES
 
 # install_packages NAME...: nothing happens if all of them are there.
 install_packages() {
