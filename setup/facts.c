@@ -92,7 +92,7 @@ void setup_facts_read(const char *sysroot, struct setup_facts *out)
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(FACT_MAX);
 
 	*out = (struct setup_facts){ .oom_min = OOM_LEAST, .rlimits = UINT32_MAX };
-	snprintf(out->sysctls, sizeof(out->sysctls), "%s/proc/sys", sysroot);
+	snprintf(out->proc, sizeof(out->proc), "%s/proc", sysroot);
 	if (read_fact(sysroot, "/proc/version", &text))
 		out->gvisor = strstr((char *)text.p, GVISOR_VERSION) ||
 			      strcasestr((char *)text.p, "gvisor");

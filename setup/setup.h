@@ -25,7 +25,7 @@ struct setup_facts {
 	bool no_kmsg;           /* /dev/kmsg is missing, or a link that setup made */
 	int oom_min;            /* the least oom_score_adj that we may set */
 	uint32_t rlimits;       /* bit N: resource N can be set */
-	char sysctls[256];      /* the directory of sysctls, "/proc/sys" */
+	char proc[256];         /* where the kernel shows processes and sysctls, "/proc" */
 };
 
 /* Reads below sysroot ("" is this machine); what cannot be read is false. */
@@ -133,6 +133,8 @@ struct setup_runtime_args {
 	const char *command; /* NULL: none */
 	const char *bundle;  /* "." unless given; NULL unless the command makes a container */
 	const char *log;     /* NULL: none */
+	const char *root;    /* where the runtime keeps its state; NULL: where it likes */
+	const char *victim;  /* the container that gets SIGKILL; NULL: none does */
 };
 void setup_runtime_args(int argc, char *const *argv, struct setup_runtime_args *out);
 
@@ -149,5 +151,21 @@ K3_MUST int setup_runtime_find(const char *self, const char *wanted, const char 
  */
 char **setup_runtime_argv(const char *runtime, const struct setup_facts *f, int argc,
 			  char *const *argv);
+/*
+ * Whether SIGKILL for the container of these arguments leaves processes of it: gVisor
+ * (20240729) does not end a PID namespace with its first process when that has a child subreaper
+ * above it, as containerd's shim is one.  They go to the shim, hold the output open, and the pod
+ * never ends.
+ */
+bool setup_kill_leaves(const struct setup_facts *f, const struct setup_runtime_args *args);
+/*
+ * Executes words (of setup_runtime_argv) in a child with environment env, waits for its end, then
+ * for that of the container's first process, and kills what is left in the PID namespace that was
+ * the container's own: what the kernel should have done.  Who they are comes from the runtime's
+ * "state" and the bundle's config.json; where these do not tell, it is the runtime's call alone.
+ * *status is the runtime's, as a shell has it.  An error only when the runtime cannot be executed.
+ */
+K3_MUST int setup_kill(const struct setup_facts *f, const struct setup_runtime_args *args,
+		       char *const *words, char *const *env, int *status, struct k3_err *e);
 
 #endif

@@ -66,12 +66,12 @@ static void fit_resources(const struct setup_facts *f, struct k3_jt *t, uint32_t
 /* "net.ipv4.ip_forward", or with slashes, where dots are part of a name (sysctl(8)). */
 static bool has_sysctl(const struct setup_facts *f, const char *name)
 {
-	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", f->sysctls, name);
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/sys/%s", f->proc, name);
 	size_t first = strcspn(name, "./");
 	struct stat st;
 
 	if (name[first] == '.')
-		for (char *c = path + strlen(f->sysctls) + 1; *c; c++)
+		for (char *c = path + strlen(f->proc) + sizeof("/sys"); *c; c++)
 			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
 	return !stat(path, &st) || errno != ENOENT;
 }

@@ -32,7 +32,7 @@ static struct setup_facts machine(uint8_t bits)
 		.selinux = bits & 32,
 		.oom_min = bits & 64 ? -1000 : 0,
 		.rlimits = bits & 128 ? UINT32_MAX : 0,
-		.sysctls = "/proc/sys",
+		.proc = "/proc",
 	};
 	return f;
 }
@@ -48,9 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct k3_err e = { 0 };
 	bool changed;
 
-	/* what the other reader takes, this one takes; but jansson overlooks a NUL behind a number
-	 */
-	bool valid = !k3_json_parse(text, n, &doc, &e) && !memchr(text, 0, n);
+	/* what the other reader takes, this one takes */
+	bool valid = !k3_json_parse(text, n, &doc, &e);
 
 	if (setup_spec_fit(text, n, &f, &once, &changed, &e)) {
 		must(e.code == K3_FORMAT || e.code == K3_LIMIT);

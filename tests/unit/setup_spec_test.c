@@ -22,7 +22,7 @@ static const struct setup_facts all = {
 	.selinux = true,
 	.oom_min = -1000,
 	.rlimits = UINT32_MAX,
-	.sysctls = "/proc/sys",
+	.proc = "/proc",
 };
 
 static const char spec[] =
@@ -58,7 +58,7 @@ TEST(nothing_lacks)
 
 TEST(everything_lacks)
 {
-	struct setup_facts none = { .sysctls = "/proc/sys", .rlimits = 1u << 7 };
+	struct setup_facts none = { .proc = "/proc", .rlimits = 1u << 7 };
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(OUT_MAX);
 	bool changed;
 
@@ -112,7 +112,7 @@ TEST(bundle_keeps_the_original_and_its_mode)
 	K3_AUTO_FREE char *file = k3_xasprintf("%s/config.json", dir);
 	K3_AUTO_FREE char *original = k3_xasprintf("%s.k3simg", file);
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(OUT_MAX);
-	struct setup_facts none = { .sysctls = "/proc/sys" };
+	struct setup_facts none = { .proc = "/proc" };
 	struct k3_err err;
 	struct stat st, again;
 
@@ -174,6 +174,34 @@ TEST(arguments_of_a_runtime)
 	EQ_STR(a.command, NULL);
 	args_of((const char *[]){ "--log", NULL }, &a);
 	EQ_STR(a.log, NULL);
+}
+
+static const char *victim_of(const char *const *words)
+{
+	struct setup_runtime_args a;
+
+	args_of(words, &a);
+	return a.victim;
+}
+
+TEST(who_gets_sigkill)
+{
+	struct setup_runtime_args a;
+
+	args_of((const char *[]){ "--root=/r", "--log", "/l", "kill", "--all", "pod", "9", NULL },
+		&a);
+	EQ_STR(a.victim, "pod");
+	EQ_STR(a.root, "/r");
+	EQ_STR(a.bundle, NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "SIGKILL", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "KILL", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "15", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "9", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "delete", "--force", "pod", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "delete", "pod", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "exec", "pod", "9", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", NULL }), NULL);
 }
 
 static void put_program(const char *path)
