@@ -226,10 +226,8 @@ void doctor_kmsg(const struct doctor_facts *f, struct doctor_finding *out)
 	}
 	doctor_say(out, f->host.kubelet.present ? DOCTOR_ERROR : DOCTOR_NOTE,
 		   "/dev/kmsg is missing: a kubelet ends at once");
-	if (f->host.console)
-		doctor_run(out, "ln -s /dev/console %s/dev/kmsg", f->sysroot);
-	else
-		doctor_run(out, "touch %s/dev/kmsg", f->sysroot);
+	/* The kubelet takes its end for the end of kernel messages, and goes on. */
+	doctor_run(out, "ln -s /dev/null %s/dev/kmsg", f->sysroot);
 }
 
 void doctor_propagation(const struct doctor_facts *f, struct doctor_finding *out)

@@ -50,7 +50,6 @@ static void read_kernel(const char *sysroot, struct host *out)
 	if (!statfs(proc, &fs) && fs.f_type == PROC_SUPER_MAGIC && !stat(proc, &st))
 		out->proc_inode = st.st_ino;
 	out->kmsg = host_exists(sysroot, "/dev/kmsg");
-	out->console = host_exists(sysroot, "/dev/console");
 	out->systemd = host_exists(sysroot, "/run/systemd/system");
 }
 

@@ -147,7 +147,6 @@ struct host {
 	uint64_t proc_inode;       /* of /proc when that is a procfs, else 0 */
 	int last_cap;              /* /proc/sys/kernel/cap_last_cap, or -1 */
 	bool kmsg;                 /* /dev/kmsg */
-	bool console;              /* /dev/console */
 	bool systemd;              /* runs it: sd_booted(3) */
 	struct host_mount *mounts; /* as in /proc/self/mountinfo */
 	size_t nmounts;

@@ -16,7 +16,7 @@ make_sound() {
         "$sound/var/lib/kubelet" && cd "$sound" || exit
     echo 6.1.0-18-amd64 >proc/sys/kernel/osrelease
     echo 40 >proc/sys/kernel/cap_last_cap
-    touch dev/kmsg dev/console
+    touch dev/kmsg
     cat >proc/self/mountinfo <<END
 26 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 27 26 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw
@@ -102,7 +102,6 @@ broken "systemd's cgroups without systemd" cgroups error <<'END'
 printf "[plugins.'$V3.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = true\n" >>etc/containerd/config.toml
 END
 broken "no /dev/kmsg" kmsg error <<<'rm dev/kmsg'
-broken "no /dev/kmsg and no console" kmsg error <<<'rm dev/kmsg dev/console'
 broken "iptables-nft on an old kernel" iptables error <<'END'
 echo 4.14.0 >proc/sys/kernel/osrelease
 cp usr/sbin/xtables-legacy-multi usr/sbin/xtables-nft-multi
