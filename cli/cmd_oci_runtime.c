@@ -72,7 +72,7 @@ static int become_runtime(const char *self, const struct setup_runtime_args *arg
 			  char **argv, int *status, struct k3_err *e)
 {
 	K3_AUTO_FREE char *runtime = NULL;
-	struct setup_facts facts;
+	struct host_container facts;
 
 	if (getenv(GUARD)) {
 		k3_fail(e, K3_USAGE,
@@ -80,11 +80,11 @@ static int become_runtime(const char *self, const struct setup_runtime_args *arg
 		return k3_hint(e,
 			       "$K3SIMG_RUNTIME or /etc/k3simg/runtime names a wrapper of k3simg");
 	}
-	setup_facts_read("", &facts);
+	host_read_container("", &facts);
 	if (setup_runtime_find(self, getenv("K3SIMG_RUNTIME"), getenv("PATH"), &runtime, e))
 		return -1;
 	if (args->bundle) {
-		setup_facts_probe(&facts);
+		host_probe_container(&facts);
 		if (setup_bundle_fit(args->bundle, &facts, e))
 			return -1;
 	}

@@ -114,6 +114,7 @@ enum host_iptables { HOST_IPTABLES_NONE, HOST_IPTABLES_NFT, HOST_IPTABLES_LEGACY
 
 struct host_mount {
 	char *point, *type, *source;
+	char *options; /* of the file system: of cgroups of version 1 the controllers */
 	bool shared, slave;
 };
 
@@ -163,5 +164,28 @@ K3_MUST int host_read(const char *sysroot, struct host *out, struct k3_err *e);
 void host_release(struct host *h);
 /* The mount that a path lies on (longest mount point that is a prefix); NULL = unknown. */
 const struct host_mount *host_mount_of(const struct host *h, const char *path);
+
+/* ---- containers ----------------------------------------------------------------------------- */
+
+#define HOST_RLIMITS 16 /* resources of getrlimit(2) */
+
+/* What a container can have here, of what a config.json may ask for. */
+struct host_container {
+	bool gvisor;            /* a gVisor sandbox */
+	bool cgroup;            /* a cgroup hierarchy is mounted, of version 1 or 2 */
+	bool hugetlb;           /* one of them limits huge pages */
+	bool cgroup_ns;         /* the kernel has cgroup namespaces */
+	bool time_ns;           /* and time namespaces */
+	bool apparmor, selinux; /* on, in the kernel */
+	bool no_kmsg;           /* /dev/kmsg is missing, or a link that setup made */
+	int oom_min;            /* the least oom_score_adj that we may set */
+	uint32_t rlimits;       /* bit N: resource N can be set */
+	char proc[256];         /* where the kernel shows processes and sysctls, "/proc" */
+};
+
+/* Some ten files: an OCI runtime's front reads them each time.  What cannot be read is false. */
+void host_read_container(const char *sysroot, struct host_container *out);
+/* Also tries what only trying tells, on the calling process, and undoes it: oom_min, rlimits. */
+void host_probe_container(struct host_container *f);
 
 #endif

@@ -22,8 +22,12 @@ void host_read_k3s(const char *sysroot, struct host *out);
 void host_read_kubelet(const char *sysroot, struct host *out);
 void host_read_iptables(const char *sysroot, struct host *out);
 
+#define HOST_MOUNTINFO_MAX (32u << 20) /* HOST_MOUNTS_MAX lines of some 300 bytes */
+
 /* sysroot + path, as new memory. */
 char *host_path(const char *sysroot, const char *path);
+/* The text of a file of at most max bytes; NULL where it cannot be read. */
+char *host_text(const char *sysroot, const char *path, size_t max);
 bool host_exists(const char *sysroot, const char *path);
 /* The same path with the symlinks at its end followed inside the sysroot, as new memory. */
 char *host_follow(const char *sysroot, const char *path);

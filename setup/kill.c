@@ -82,7 +82,7 @@ static int read_output(char *const *words, char *const *env, struct k3_buf *out,
 }
 
 /* The command that asks the runtime of words for the state of a container. */
-static char **state_words(const struct setup_facts *f, const struct setup_runtime_args *args,
+static char **state_words(const struct host_container *f, const struct setup_runtime_args *args,
 			  const char *runtime)
 {
 	const char *ask[4];
@@ -128,7 +128,7 @@ struct victim {
 	char space[NS_MAX]; /* its PID namespace */
 };
 
-static bool read_space(const struct setup_facts *f, const char *process, char out[NS_MAX])
+static bool read_space(const struct host_container *f, const char *process, char out[NS_MAX])
 {
 	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s/ns/pid", f->proc, process);
 	ssize_t n = readlink(path, out, NS_MAX - 1);
@@ -137,7 +137,7 @@ static bool read_space(const struct setup_facts *f, const char *process, char ou
 	return n > 0;
 }
 
-static bool find_victim(const struct setup_facts *f, const struct setup_runtime_args *args,
+static bool find_victim(const struct host_container *f, const struct setup_runtime_args *args,
 			const char *runtime, char *const *env, struct victim *out)
 {
 	K3_AUTO_FREE char **ask = state_words(f, args, runtime);
@@ -165,7 +165,7 @@ static bool find_victim(const struct setup_facts *f, const struct setup_runtime_
 /* ---- their end ------------------------------------------------------------------------------ */
 
 /* The letter behind the name, which ends with the last bracket: proc(5). */
-static bool has_ended(const struct setup_facts *f, pid_t pid)
+static bool has_ended(const struct host_container *f, pid_t pid)
 {
 	K3_AUTO_FREE char *path = k3_xasprintf("%s/%d/stat", f->proc, pid);
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(4096);
@@ -181,7 +181,7 @@ static bool has_ended(const struct setup_facts *f, pid_t pid)
 }
 
 /* Kills all that live in the namespace; returns how many there were. */
-static size_t kill_all(const struct setup_facts *f, const char *space)
+static size_t kill_all(const struct host_container *f, const char *space)
 {
 	DIR *dir = opendir(f->proc);
 	size_t n = 0;
@@ -215,7 +215,7 @@ static void nap(void)
  * While the first process lives it may start others, and whoever lives may: looked for again until
  * nobody is there.
  */
-static void end_all(const struct setup_facts *f, const struct victim *v)
+static void end_all(const struct host_container *f, const struct victim *v)
 {
 	uint64_t limit = k3_now_ms() + END_MS;
 
@@ -227,12 +227,12 @@ static void end_all(const struct setup_facts *f, const struct victim *v)
 		nap();
 }
 
-bool setup_kill_leaves(const struct setup_facts *f, const struct setup_runtime_args *args)
+bool setup_kill_leaves(const struct host_container *f, const struct setup_runtime_args *args)
 {
 	return f->gvisor && args->victim;
 }
 
-int setup_kill(const struct setup_facts *f, const struct setup_runtime_args *args,
+int setup_kill(const struct host_container *f, const struct setup_runtime_args *args,
 	       char *const *words, char *const *env, int *status, struct k3_err *e)
 {
 	struct victim v;

@@ -206,7 +206,7 @@ static bool is_crun(const char *runtime)
 	return !strncmp(slash ? slash + 1 : name, "crun", 4);
 }
 
-char **setup_runtime_argv(const char *runtime, const struct setup_facts *f, int argc,
+char **setup_runtime_argv(const char *runtime, const struct host_container *f, int argc,
 			  char *const *argv)
 {
 	static const char no_cgroups[] = "--cgroup-manager=disabled";

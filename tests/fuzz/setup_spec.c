@@ -21,9 +21,9 @@ static void must(bool ok)
 		abort();
 }
 
-static struct setup_facts machine(uint8_t bits)
+static struct host_container machine(uint8_t bits)
 {
-	struct setup_facts f = {
+	struct host_container f = {
 		.cgroup = bits & 1,
 		.hugetlb = bits & 2,
 		.cgroup_ns = bits & 4,
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	K3_AUTO_BUF struct k3_buf once = K3_BUF(OUT_MAX), twice = K3_BUF(OUT_MAX);
 	K3_AUTO_JSON struct k3_json_doc *doc = NULL;
 	K3_AUTO_JT struct k3_jt t = { 0 };
-	struct setup_facts f = machine(size ? data[0] : 0);
+	struct host_container f = machine(size ? data[0] : 0);
 	const char *text = size ? (const char *)data + 1 : "";
 	size_t n = size ? size - 1 : 0;
 	struct k3_err e = { 0 };

@@ -18,7 +18,7 @@
 static struct k3_err err;
 
 struct machine {
-	struct setup_facts facts;
+	struct host_container facts;
 	char *dir, *runtime;
 	pid_t init, child, other;
 };
@@ -191,7 +191,7 @@ TEST(our_own_namespace_is_not_ended)
 
 TEST(a_runtime_that_is_not_there)
 {
-	struct setup_facts f = { .gvisor = true, .proc = "/proc" };
+	struct host_container f = { .gvisor = true, .proc = "/proc" };
 	struct setup_runtime_args args = { .command = "kill", .victim = "pod" };
 	char program[] = "/no/such/runtime";
 	char *words[] = { program, NULL };
@@ -203,7 +203,7 @@ TEST(a_runtime_that_is_not_there)
 
 TEST(only_in_gvisor_and_only_where_all_are_to_end)
 {
-	const struct setup_facts here = { .gvisor = true }, outside = { .gvisor = false };
+	const struct host_container here = { .gvisor = true }, outside = { .gvisor = false };
 	struct setup_runtime_args args = { .command = "kill", .victim = "pod" };
 
 	CHECK(setup_kill_leaves(&here, &args));
