@@ -72,6 +72,8 @@ void host_release(struct host *h)
 	host_program_release(&h->iptables_program);
 	free(h->k3s.snapshotter);
 	free(h->k3s.data_dir);
+	free(h->k3s.runtime);
+	free(h->k3s.runtime_binary);
 	free(h->kubelet.trouble);
 	*h = (struct host){ 0 };
 }

@@ -137,9 +137,11 @@ struct host_kubelet {
 struct host_k3s {
 	bool installed, server, agent; /* the last two: by unit files and directories */
 	char *snapshotter;             /* `snapshotter` of config.yaml, or NULL */
-	bool own_network; /* flannel-backend is none: somebody else brings CNI's files */
-	char *data_dir;   /* never NULL */
-	size_t archives;  /* files in agent/images that are imported at each start */
+	bool own_network;     /* flannel-backend is none: somebody else brings CNI's files */
+	char *data_dir;       /* never NULL */
+	char *runtime;        /* `default-runtime` of config.yaml, or NULL */
+	char *runtime_binary; /* the BinaryName that a template of containerd's gives it, or NULL */
+	size_t archives;      /* files in agent/images that are imported at each start */
 };
 
 struct host {

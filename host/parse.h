@@ -18,6 +18,13 @@ K3_MUST int host_parse_kubelet(const void *text, size_t n, struct host_kubelet *
 K3_MUST int host_parse_k3s(const void *text, size_t n, struct host_k3s *k3s,
 			   struct host_kubelet *kubelet, struct k3_err *e);
 
+/*
+ * A template of k3s's for containerd's configuration: the BinaryName of that runtime, as new
+ * memory. Lines that are the template's own are passed over.  NULL when it has none or cannot be
+ * read.
+ */
+char *host_parse_template(const void *text, size_t n, const char *runtime);
+
 void host_read_k3s(const char *sysroot, struct host *out);
 void host_read_kubelet(const char *sysroot, struct host *out);
 void host_read_iptables(const char *sysroot, struct host *out);

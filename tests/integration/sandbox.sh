@@ -98,7 +98,7 @@ assert {i["status"] for i in json.load(open(sys.argv[1]))["images"]} == {"up-to-
 # advice: what doctor said, before and after.
 advice() {
     check_eq "doctor names what stops pods here" "$(findings doctor-before.out error)" \
-        "cgroups cni-config kernel-gate pause snapshotter"
+        "cgroups cni-config kernel-gate pause procfs snapshotter"
     check_eq "and after the hook nothing" "$(said doctor-after.status) $(findings doctor-after.out error)" "0 "
     check_eq "nor anything else that setup is for" "$(findings doctor-after.out setup warning error)" ""
     # shellcheck disable=SC2016
@@ -192,7 +192,8 @@ for form in $forms; do
         ;;
     *) die "SANDBOX=$form: systrap, nodirectfs, shared, ptrace, runc, table, threads or all" ;;
     esac
-    # What setup wrote is the next one's own.
-    (cd "$bundle/root" && rm -rf etc/containerd etc/cni etc/k3simg etc/rancher opt/cni var/lib/k3simg usr/local/lib/k3simg var/lib/rancher)
+    # The next one finds nothing of what setup wrote.
+    (cd "$bundle/root" && rm -rf etc/containerd etc/cni etc/k3simg etc/rancher opt/cni var/lib/k3simg var/lib/rancher \
+        usr/local/lib/k3simg && cp -a "$(forky_root)/etc/containerd" etc/)
 done
 finish

@@ -69,7 +69,8 @@ for action in $ACTIONS; do
     case $action in
     doctor) step "doctor-${asked:=before}" doctor ;;
     hook)
-        export K3SIMG_LIST=/srv/images.list K3SIMG_SETUP="--pause $PAUSE $SETUP" K3SIMG_ARGS="-o json"
+        # --force: Debian's package brings a configuration of its own, with defaults.
+        export K3SIMG_LIST=/srv/images.list K3SIMG_SETUP="--force --pause $PAUSE $SETUP" K3SIMG_ARGS="-o json"
         timed hook /srv/session-hook
         ls "$ROOT/io.containerd.snapshotter.v1.native/snapshots" >"$out/trees"
         (cd "$ROOT/io.containerd.snapshotter.v1.native/snapshots" && find . -type p) >"$out/fifos"
@@ -116,7 +117,7 @@ for action in $ACTIONS; do
     import-*)
         image=${action#import-}
         rm -rf "$ROOT.peer"
-        step setup k3simg setup --root "$ROOT.peer" --pause "$PAUSE"
+        step setup k3simg setup --force --root "$ROOT.peer" --pause "$PAUSE"
         step containerd containerd_start || break
         # Nobody waits for its end: it may take an hour.
         timed "$action" timeout "$(($(cat "$out/preload-$image-flat.ms") * LIMIT / 1000 + 1))" \

@@ -10,11 +10,12 @@
 #include "setup/files.h"
 
 static char root[] = "/srv/root", config_file[] = "/none/config.toml", runc[] = "/usr/bin/runc",
-	    release[] = "6.1.0", pause_name[] = "pause:1", native[] = "native",
-	    socket_name[] = "/s", runtime_name[] = "runc", cni_file[] = "/cni/1.conf",
-	    cni_name[] = "net", cni_type[] = "k3simg-no-such-plugin", cni_dir[] = "/cni",
-	    bin_dir[] = "/none/bin", slash[] = "/", ext4[] = "ext4", nine[] = "9p", none[] = "none",
-	    sysroot[] = "", data_dir[] = "/var/lib/rancher/k3s", trouble[] = "trouble";
+	    crun[] = "/usr/bin/crun", release[] = "6.1.0", pause_name[] = "pause:1",
+	    native[] = "native", socket_name[] = "/s", runtime_name[] = "runc",
+	    cni_file[] = "/cni/1.conf", cni_name[] = "net", cni_type[] = "k3simg-no-such-plugin",
+	    cni_dir[] = "/cni", bin_dir[] = "/none/bin", slash[] = "/", ext4[] = "ext4",
+	    nine[] = "9p", none[] = "none", sysroot[] = "", data_dir[] = "/var/lib/rancher/k3s",
+	    trouble[] = "trouble";
 static char *bins[] = { bin_dir }, *types[] = { cni_type };
 
 /* A machine on which all is well.  Nothing of it is released: it borrows everything. */
@@ -196,6 +197,14 @@ TEST(kernel)
 	   "runtimes.runc.options]|  BinaryName = \"/usr/local/bin/crun-no-cgroups\"");
 	f.runtime.target = cni_type;
 	is(&f, "cgroups", DOCTOR_NOTE, "cannot be told", NULL);
+	f.front = true;
+	is(&f, "runtime", DOCTOR_ERROR, "neither crun nor runc", "apt-get install crun");
+	is(&f, "procfs", DOCTOR_SKIPPED, "no OCI runtime", NULL);
+	f.behind = (struct host_program){ .path = runc, .target = runc, .executable = true };
+	is(&f, "runtime", DOCTOR_OK, "then /usr/bin/runc", NULL);
+	is(&f, "cgroups", DOCTOR_ERROR, "runc refuses that", "k3simg setup --runtime crun");
+	f.behind.target = crun;
+	is(&f, "cgroups", DOCTOR_OK, "does without", NULL);
 	f = sound(&m);
 	f.runtime.executable = false;
 	is(&f, "runtime", DOCTOR_ERROR, "not executable", "chmod 755 /usr/bin/runc");
@@ -351,7 +360,7 @@ static void section_has(const char *text, const char *section, const char *lines
 	const char *end = section && from ? strstr(from + 1, "\n[") : NULL;
 
 	if (!from)
-		unit_fail(__FILE__, __LINE__, "setup writes no %s", section);
+		unit_fail(__FILE__, __LINE__, "setup writes no %s", section ? section : "files");
 	for (size_t n; from && *lines; lines += n + (lines[n] == '\n')) {
 		n = strcspn(lines, "\n");
 		K3_AUTO_FREE char *line = k3_xasprintf("\n%.*s\n", (int)n, lines);

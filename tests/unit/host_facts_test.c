@@ -147,6 +147,29 @@ TEST(containers)
 	CHECK(c.oom_min >= -1000 && c.rlimits);
 }
 
+TEST(templates_of_k3s)
+{
+	static const char text[] =
+		"# ours\n{{ template \"base\" . }}\n  {{- if .X }}\n"
+		"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.k3simg.options]\n"
+		"  BinaryName = '/front'\n  {{- end }}\n";
+	K3_AUTO_FREE char *got = host_parse_template(text, sizeof(text) - 1, "k3simg");
+	const char *sys = unit_tmpdir();
+	struct k3_err err;
+	struct host h;
+
+	EQ_STR(got, "/front");
+	EQ_STR(host_parse_template(text, sizeof(text) - 1, "runc"), NULL);
+	EQ_STR(host_parse_template("[[", 2, "runc"), NULL);
+	EQ_STR(host_parse_template("", 0, "runc"), NULL);
+	put(sys, "/etc/rancher/k3s/config.yaml.d/90.yaml", "default-runtime: k3simg\n");
+	put(sys, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl", text);
+	OK(host_read(sys, &h, &err));
+	EQ_STR(h.k3s.runtime, "k3simg");
+	EQ_STR(h.k3s.runtime_binary, "/front");
+	host_release(&h);
+}
+
 TEST(programs)
 {
 	static const char elf[] = "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\367";
