@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "doctor/doctor.h"
+#include "doctor/finding.h"
 #include "oci/oci.h"
 
 #define CONTAINERD_CONFIG "/etc/containerd/config.toml"
@@ -29,8 +29,8 @@
 static void gather_k3s(struct doctor_facts *f)
 {
 	struct imp_cri *c = &f->config.cri;
-	K3_AUTO_FREE char *its_own = k3_xasprintf("%s/etc/cni/net.d",
-						  f->config.agent ? f->config.agent : "");
+	K3_AUTO_FREE char *its_own = k3_xasprintf(
+		"%s/etc/cni/net.d", f->config.agent ? doctor_inside(f, f->config.agent) : "");
 
 	if (!f->host.k3s.own_network || strcmp(c->cni_conf, its_own) != 0)
 		return;
