@@ -156,8 +156,7 @@ TEST(who_is_left_by_a_forced_delete_is_killed)
 TEST(others_stay)
 {
 	static const char *const specs[] = {
-		"{\"linux\": {\"namespaces\": [{\"type\": \"pid\", \"path\": "
-		"\"/proc/1/ns/pid\"}]}}",
+		"{\"linux\": {\"namespaces\": [{\"type\": \"pid\", \"path\": \"/ns\"}]}}",
 		"{\"linux\": {\"namespaces\": [{\"type\": \"mount\"}]}}",
 		"{}",
 		"{",
