@@ -117,7 +117,7 @@ table() {
     local images=${TABLE_IMAGES:-"nginx:7:8 layers:32:30"} image name layers wanted ours theirs ended actions="warm" limit=31
     for image in $images; do
         name=${image%%:*}
-        actions="$actions preload-$name import-$name"
+        actions="$actions flat-$name import-$name chain-$name"
     done
     job "ACTIONS='$actions'" "LIMIT=$limit"
     printf '#!/bin/sh\ncat /srv/images/*.tar >/dev/null\n' >"$bundle/root/srv/warm"
@@ -126,12 +126,12 @@ table() {
     printf '| layers | k3simg preload | with --snapshots chain | ctr images import --local --snapshotter native | ratio |\n|---|---|---|---|---|\n'
     for image in $images; do
         IFS=: read -r name layers wanted <<<"$image"
-        check_eq "table: preload of $layers layers" "$(said "preload-$name-flat.status") $(said "preload-$name-chain.status")" "0 0"
+        check_eq "table: preload of $layers layers" "$(said "flat-$name.status") $(said "chain-$name.status")" "0 0"
         check_has "table: import of $layers layers ends or is given up" "$(said "import-$name.status")" '^(0|124)$'
-        ours=$(said "preload-$name-flat.ms") theirs=$(said "import-$name.ms") ended=""
+        ours=$(said "flat-$name.ms") theirs=$(said "import-$name.ms") ended=""
         [ "$(said "import-$name.status")" = 0 ] || ended=", not finished: $(said "import-$name.trees") trees"
-        printf '| %s | %s ms | %s ms, %s trees | %s ms%s | %s%s |\n' "$layers" "$ours" "$(said "preload-$name-chain.ms")" \
-            "$(said "preload-$name-chain.trees")" "$theirs" "$ended" "${ended:+more than }" "$((theirs / ours))"
+        printf '| %s | %s ms | %s ms, %s trees | %s ms%s | %s%s |\n' "$layers" "$ours" "$(said "chain-$name.ms")" \
+            "$(said "chain-$name.trees")" "$theirs" "$ended" "${ended:+more than }" "$((theirs / ours))"
         check "table: $layers layers are at least $wanted times faster" test "$theirs" -ge "$((ours * wanted))"
     done
 }

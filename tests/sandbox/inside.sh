@@ -104,14 +104,10 @@ for action in $ACTIONS; do
             step doctor-k3s doctor --root /var/lib/rancher/k3s/agent/containerd
         ls -l /dev/kmsg >"$out/kmsg" 2>&1
         ;;
-    preload-*)
-        image=${action#preload-}
-        for mode in chain flat; do
-            rm -rf "$ROOT.ours"
-            timed "$action-$mode" k3simg preload -q --root "$ROOT.ours" --pause none --mode offline \
-                --snapshots "$mode" "oci-archive:/srv/images/$image.tar"
-            trees "$ROOT.ours" >"$out/$action-$mode.trees"
-        done
+    flat-* | chain-*)
+        timed "$action" k3simg preload -q --root "$ROOT.ours" --pause none --mode offline \
+            --snapshots "${action%%-*}" "oci-archive:/srv/images/${action#*-}.tar"
+        trees "$ROOT.ours" >"$out/$action.trees"
         rm -rf "$ROOT.ours"
         ;;
     import-*)
@@ -120,7 +116,7 @@ for action in $ACTIONS; do
         step setup k3simg setup --force --root "$ROOT.peer" --pause "$PAUSE"
         step containerd containerd_start || break
         # Nobody waits for its end: it may take an hour.
-        timed "$action" timeout "$(($(cat "$out/preload-$image-flat.ms") * LIMIT / 1000 + 1))" \
+        timed "$action" timeout "$(($(cat "$out/flat-$image.ms") * LIMIT / 1000 + 1))" \
             ctr -n k8s.io images import --local --snapshotter native "/srv/images/$image.tar"
         trees "$ROOT.peer" >"$out/$action.trees"
         containerd_stop
