@@ -6,7 +6,8 @@
 #   make asan ubsan tsan valgrind   `check` under a sanitizer, or under valgrind
 #   make analyze           gcc -fanalyzer, cppcheck, clang-tidy
 #   make integration       with real registries and containerds (as root; see ./test)
-#   make test-sandbox      inside gVisor, in every form (as root; some minutes)
+#   make test-sandbox      inside gVisor, in every form (as root; some minutes); SANDBOX="FORM..."
+#                          as tests/integration/sandbox.sh has them, "table" takes an hour
 #   make torture           the long form of the tests that have one: an hour (as root)
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);
@@ -232,8 +233,9 @@ valgrind: all $(UNIT_BIN) $(REPLAY_BIN)
 integration: all
 	@./test integration
 
+SANDBOX ?= all
 test-sandbox: all
-	@SANDBOX=full ./test integration sandbox
+	@SANDBOX='$(SANDBOX)' ./test integration sandbox
 
 torture: all
 	@./test torture

@@ -52,7 +52,12 @@ static int check_shape(const char *p, size_t n, struct k3_err *e)
 int k3_json_parse(const void *text, size_t n, struct k3_json_doc **out, struct k3_err *e)
 {
 	json_error_t err;
+	const char *nul = n ? memchr(text, '\0', n) : NULL;
 
+	/* jansson reads numbers as C strings and overlooks one behind them */
+	if (nul)
+		return k3_fail(e, K3_FORMAT, "not valid JSON: a NUL at byte %zu",
+			       (size_t)(nul - (const char *)text));
 	if (check_shape(text, n, e))
 		return -1;
 	json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &err);

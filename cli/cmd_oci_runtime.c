@@ -17,11 +17,12 @@
 
 static const char about[] =
 	"\n"
-	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup writes. "
-	" For create and run, config.json of the bundle loses what this machine lacks (cgroups, "
+	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup writes.\n"
+	"For create and run, config.json of the bundle loses what this machine lacks (cgroups, "
 	"cgroup namespaces, sysctls, security labels, ...; the original stays as "
 	"config.json.k3simg).  Then the real runtime takes over, with the same arguments: "
-	"$K3SIMG_RUNTIME, else the one named in /etc/k3simg/runtime, else crun or runc in $PATH.\n";
+	"$K3SIMG_RUNTIME, else the one named in /etc/k3simg/runtime, else crun or runc in $PATH.\n"
+	"In gVisor SIGKILL for a container also ends what the kernel leaves of it.\n";
 
 /* One line more in the file of --log, where containerd's shim looks for the reason. */
 static void log_error(const char *file, const struct k3_err *why)
@@ -65,12 +66,12 @@ static char **with_guard(char **env)
 	return (char **)(uintptr_t)out;
 }
 
-/* Comes back only when it fails. */
+/* Comes back when it fails, or with the status of a runtime after which there was more to do. */
 static int become_runtime(const char *self, const struct setup_runtime_args *args, int argc,
-			  char **argv, struct k3_err *e)
+			  char **argv, int *status, struct k3_err *e)
 {
 	K3_AUTO_FREE char *runtime = NULL;
-	struct setup_facts facts;
+	struct host_container facts;
 
 	if (getenv(GUARD)) {
 		k3_fail(e, K3_USAGE,
@@ -78,17 +79,19 @@ static int become_runtime(const char *self, const struct setup_runtime_args *arg
 		return k3_hint(e,
 			       "$K3SIMG_RUNTIME or /etc/k3simg/runtime names a wrapper of k3simg");
 	}
-	setup_facts_read("", &facts);
+	host_read_container("", &facts);
 	if (setup_runtime_find(self, getenv("K3SIMG_RUNTIME"), getenv("PATH"), &runtime, e))
 		return -1;
 	if (args->bundle) {
-		setup_facts_probe(&facts);
+		host_probe_container(&facts);
 		if (setup_bundle_fit(args->bundle, &facts, e))
 			return -1;
 	}
 	K3_AUTO_FREE char **words = setup_runtime_argv(runtime, &facts, argc, argv);
 	K3_AUTO_FREE char **env = with_guard(environ);
 
+	if (setup_kill_leaves(&facts, args))
+		return setup_kill(&facts, args, words, env, status, e);
 	execve(runtime, words, env);
 	return k3_fail_sys(e, errno, "cannot execute %s", runtime);
 }
@@ -98,13 +101,15 @@ int cmd_oci_runtime(const struct cli *c, const struct command *cmd, int argc, ch
 	static const struct opt none[] = { { 0 } };
 	struct setup_runtime_args args;
 	struct k3_err e;
+	int status;
 
 	if (cmd && argc == 1 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) {
 		cli_help(cmd, about, none);
 		return cli_finish(0);
 	}
 	setup_runtime_args(argc, argv, &args);
-	become_runtime(c->self, &args, argc, argv, &e);
+	if (!become_runtime(c->self, &args, argc, argv, &status, &e))
+		return status;
 	log_error(args.log, &e);
 	return cli_error(&e);
 }

@@ -216,7 +216,7 @@ static int choose_options(const struct settings *s, struct strings *own, struct 
 	o->root = own->root;
 	o->exe = own->exe;
 	o->platform = own->platform;
-	setup_facts_read("", &o->facts);
+	host_read_container("", &o->facts);
 	return 0;
 }
 

@@ -35,6 +35,8 @@ struct doctor_facts {
 	bool config_elsewhere; /* the configuration of this machine is of another root */
 	struct imp_config config;
 	struct host_program runtime, containerd;
+	bool front;                 /* the runtime is k3simg's own front, ... */
+	struct host_program behind; /* ... which executes this one */
 	struct host_cni cni;
 
 	enum doctor_store store;

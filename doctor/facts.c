@@ -11,12 +11,73 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "doctor/doctor.h"
+#include "doctor/finding.h"
 #include "oci/oci.h"
 
 #define CONTAINERD_CONFIG "/etc/containerd/config.toml"
+/* Where k3simg setup puts its front, and what it notes for it, below its prefix. */
+#define FRONT "/usr/local/lib/k3simg/k3simg-oci-runtime"
+#define FRONT_CHOICE "/etc/k3simg/runtime"
+#define CHOICE_MAX 4096 /* bytes of that file */
 
 /* ---- configuration -------------------------------------------------------------------------- */
+
+/*
+ * What k3s makes anew when it starts: without flannel it names no directories for CNI, so that
+ * containerd's own are in force, and a runtime that a template adds may become the default.
+ */
+static void gather_k3s(struct doctor_facts *f)
+{
+	struct imp_cri *c = &f->config.cri;
+	K3_AUTO_FREE char *its_own = k3_xasprintf(
+		"%s/etc/cni/net.d", f->config.agent ? doctor_inside(f, f->config.agent) : "");
+
+	if (!f->host.k3s.own_network || strcmp(c->cni_conf, its_own) != 0)
+		return;
+	free(c->cni_conf);
+	c->cni_conf = k3_xstrdup("/etc/cni/net.d");
+	free(c->cni_bin[0]);
+	c->cni_bin[0] = k3_xstrdup("/opt/cni/bin");
+}
+
+/* The runtime that setup has noted for its front; NULL leaves it to the front. */
+static char *noted_runtime(const struct doctor_facts *f)
+{
+	const char *path = f->runtime.path;
+	size_t n = strlen(path), place = strlen(FRONT);
+	bool below = n >= place && !strcmp(path + n - place, FRONT);
+	K3_AUTO_FREE char *file = k3_xasprintf("%s%.*s" FRONT_CHOICE, f->sysroot,
+					       below ? (int)(n - place) : 0, path);
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(CHOICE_MAX);
+	struct k3_err ignored;
+	char *save = NULL;
+
+	if (k3_read_file(AT_FDCWD, file, &text, &ignored) || !text.len)
+		return NULL;
+	for (char *word = strtok_r((char *)text.p, "\r\n", &save); word;
+	     word = strtok_r(NULL, "\r\n", &save))
+		if (word[0] != '#' && word[0] != ' ')
+			return k3_xstrndup(word, strcspn(word, " \t"));
+	return NULL;
+}
+
+static void gather_runtime(struct doctor_facts *f)
+{
+	const char *name = imp_cri_runtime(&f->config.cri), *slash;
+
+	if (f->config.kind == IMP_ROOT_K3S && f->host.k3s.runtime_binary)
+		name = f->host.k3s.runtime_binary;
+	host_find_program(f->sysroot, name, &f->runtime);
+	slash = f->runtime.target ? strrchr(f->runtime.target, '/') : NULL;
+	f->front = slash && !strcmp(slash + 1, "k3simg");
+	if (!f->front)
+		return;
+	K3_AUTO_FREE char *noted = noted_runtime(f);
+
+	host_find_program(f->sysroot, noted ? noted : "crun", &f->behind);
+	if (!f->behind.path && !noted)
+		host_find_program(f->sysroot, "runc", &f->behind);
+}
 
 static void gather_config(const struct doctor_opts *o, struct doctor_facts *f)
 {
@@ -40,7 +101,9 @@ static void gather_config(const struct doctor_opts *o, struct doctor_facts *f)
 		f->address = k3_xasprintf("%s%s", f->sysroot, f->config.address);
 	if (!f->config_read)
 		return;
-	host_find_program(f->sysroot, imp_cri_runtime(&f->config.cri), &f->runtime);
+	if (f->config.kind == IMP_ROOT_K3S)
+		gather_k3s(f);
+	gather_runtime(f);
 }
 
 static bool answers(const char *address)
@@ -220,6 +283,7 @@ void doctor_facts_release(struct doctor_facts *f)
 	free(f->config_trouble);
 	imp_config_release(&f->config);
 	host_program_release(&f->runtime);
+	host_program_release(&f->behind);
 	host_program_release(&f->containerd);
 	host_cni_release(&f->cni);
 	free(f->store_trouble);

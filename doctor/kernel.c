@@ -6,6 +6,8 @@
 #include "doctor/finding.h"
 
 #define FRONT "/usr/local/bin/crun-no-cgroups"
+/* What makes the front execute another one. */
+#define SETUP_CRUN "k3simg setup --runtime crun"
 
 static const char *base_name(const char *path)
 {
@@ -80,8 +82,13 @@ void doctor_runtime(const struct doctor_facts *f, struct doctor_finding *out)
 			   "%s is of another architecture (ELF machine %u, not %u)", p->path,
 			   p->machine, f->machine);
 		find_other(f, out);
+	} else if (f->front && !f->behind.executable) {
+		doctor_say(out, DOCTOR_ERROR, "%s, and behind it there is neither crun nor runc",
+			   p->path);
+		doctor_run(out, "apt-get install crun");
 	} else {
-		doctor_say(out, DOCTOR_OK, "%s", p->path);
+		doctor_say(out, DOCTOR_OK, "%s%s%s", p->path, f->front ? ", then " : "",
+			   f->front ? f->behind.path : "");
 	}
 }
 
@@ -94,8 +101,11 @@ static enum front front_of(const struct doctor_facts *f)
 {
 	const char *name = base_name(f->runtime.target);
 
-	if (!strcmp(name, "k3simg"))
-		return FRONT_NO_CGROUPS;
+	/* The front tells crun, and has nothing to tell runc. */
+	if (f->front)
+		return f->behind.path && !strncmp(base_name(f->behind.target), "runc", 4)
+			       ? FRONT_NONE
+			       : FRONT_NO_CGROUPS;
 	if (f->runtime.kind != HOST_PROGRAM_SCRIPT)
 		return !strncmp(name, "runc", 4) || !strncmp(name, "crun", 4) ? FRONT_NONE
 									      : FRONT_UNKNOWN;
@@ -107,6 +117,10 @@ static enum front front_of(const struct doctor_facts *f)
 
 static void use_no_cgroups(const struct doctor_facts *f, struct doctor_finding *out)
 {
+	if (f->front) {
+		doctor_run(out, SETUP_CRUN);
+		return;
+	}
 	K3_AUTO_FREE char *path = k3_xasprintf("%s" FRONT, f->sysroot);
 	K3_AUTO_FREE char *quoted = doctor_quote(path);
 
@@ -172,6 +186,10 @@ static void use_crun(const struct doctor_facts *f, struct doctor_finding *out)
 {
 	__attribute__((cleanup(host_program_release))) struct host_program p = { 0 };
 
+	if (f->front) {
+		doctor_run(out, SETUP_CRUN);
+		return;
+	}
 	host_find_program(f->sysroot, "crun", &p);
 	if (!p.executable)
 		doctor_run(out, "apt-get install crun");
@@ -181,26 +199,30 @@ static void use_crun(const struct doctor_facts *f, struct doctor_finding *out)
 /* runc from 1.2 on takes /proc for a forgery when its root is not inode 1. */
 void doctor_procfs(const struct doctor_facts *f, struct doctor_finding *out)
 {
+	const struct host_program *p = f->front ? &f->behind : &f->runtime;
+
 	if (no_runtime(f, out))
 		return;
-	if (!f->host.proc_inode) {
+	if (!p->path) {
+		doctor_say(out, DOCTOR_SKIPPED, "there is no OCI runtime (see runtime)");
+	} else if (!f->host.proc_inode) {
 		doctor_say(out, DOCTOR_SKIPPED, "/proc is no procfs");
 	} else if (f->host.proc_inode == 1) {
 		doctor_say(out, DOCTOR_OK, "/proc is inode 1");
-	} else if (f->runtime.kind == HOST_PROGRAM_SCRIPT) {
+	} else if (p->kind == HOST_PROGRAM_SCRIPT) {
 		doctor_say(out, DOCTOR_NOTE,
 			   "/proc is inode %llu: crun and runc 1.1 take that, newer ones do not; "
 			   "what %s runs cannot be told",
-			   (unsigned long long)f->host.proc_inode, f->runtime.path);
-	} else if (host_program_has(f->sysroot, &f->runtime, "incorrect procfs root inode")) {
+			   (unsigned long long)f->host.proc_inode, p->path);
+	} else if (host_program_has(f->sysroot, p, "incorrect procfs root inode")) {
 		doctor_say(out, DOCTOR_ERROR,
 			   "/proc is inode %llu, and %s takes nothing but 1 (\"unsafe procfs "
 			   "detected\")",
-			   (unsigned long long)f->host.proc_inode, f->runtime.path);
+			   (unsigned long long)f->host.proc_inode, p->path);
 		use_crun(f, out);
 	} else {
 		doctor_say(out, DOCTOR_OK, "/proc is inode %llu, and %s does not mind",
-			   (unsigned long long)f->host.proc_inode, f->runtime.path);
+			   (unsigned long long)f->host.proc_inode, p->path);
 	}
 }
 
@@ -226,10 +248,8 @@ void doctor_kmsg(const struct doctor_facts *f, struct doctor_finding *out)
 	}
 	doctor_say(out, f->host.kubelet.present ? DOCTOR_ERROR : DOCTOR_NOTE,
 		   "/dev/kmsg is missing: a kubelet ends at once");
-	if (f->host.console)
-		doctor_run(out, "ln -s /dev/console %s/dev/kmsg", f->sysroot);
-	else
-		doctor_run(out, "touch %s/dev/kmsg", f->sysroot);
+	/* The kubelet takes its end for the end of kernel messages, and goes on. */
+	doctor_run(out, "ln -s /dev/null %s/dev/kmsg", f->sysroot);
 }
 
 void doctor_propagation(const struct doctor_facts *f, struct doctor_finding *out)

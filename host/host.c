@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/host.h"
 
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,34 +9,20 @@
 #include <sys/statfs.h>
 #include <sys/utsname.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "host/parse.h"
 
-#define MOUNTINFO_MAX (32u << 20) /* HOST_MOUNTS_MAX lines of some 300 bytes */
-#define GC_HIGH_DEFAULT 85u       /* kubelet.config.k8s.io/v1beta1 */
-
-/* The text of a file; NULL where it cannot be read. */
-static char *read_text(const char *sysroot, const char *path, size_t max)
-{
-	K3_AUTO_FREE char *full = host_path(sysroot, path);
-	K3_AUTO_BUF struct k3_buf text = K3_BUF(max);
-	struct k3_err ignored;
-
-	if (k3_read_file(AT_FDCWD, full, &text, &ignored))
-		return NULL;
-	return k3_xstrndup(text.p ? (const char *)text.p : "", text.len);
-}
+#define GC_HIGH_DEFAULT 85u /* kubelet.config.k8s.io/v1beta1 */
 
 static void read_kernel(const char *sysroot, struct host *out)
 {
-	K3_AUTO_FREE char *cap = read_text(sysroot, "/proc/sys/kernel/cap_last_cap", 64);
+	K3_AUTO_FREE char *cap = host_text(sysroot, "/proc/sys/kernel/cap_last_cap", 64);
 	K3_AUTO_FREE char *proc = host_path(sysroot, "/proc");
 	struct utsname name;
 	struct statfs fs;
 	struct stat st;
 
-	out->release = read_text(sysroot, "/proc/sys/kernel/osrelease", 256);
+	out->release = host_text(sysroot, "/proc/sys/kernel/osrelease", 256);
 	if (out->release)
 		out->release[strcspn(out->release, "\n")] = '\0';
 	else if (!*sysroot && !uname(&name))
@@ -50,13 +35,12 @@ static void read_kernel(const char *sysroot, struct host *out)
 	if (!statfs(proc, &fs) && fs.f_type == PROC_SUPER_MAGIC && !stat(proc, &st))
 		out->proc_inode = st.st_ino;
 	out->kmsg = host_exists(sysroot, "/dev/kmsg");
-	out->console = host_exists(sysroot, "/dev/console");
 	out->systemd = host_exists(sysroot, "/run/systemd/system");
 }
 
 int host_read(const char *sysroot, struct host *out, struct k3_err *e)
 {
-	K3_AUTO_FREE char *mounts = read_text(sysroot, "/proc/self/mountinfo", MOUNTINFO_MAX);
+	K3_AUTO_FREE char *mounts = host_text(sysroot, "/proc/self/mountinfo", HOST_MOUNTINFO_MAX);
 
 	*out = (struct host){
 		.kubelet = { .gc_high = GC_HIGH_DEFAULT, .local_storage = true },
@@ -82,11 +66,14 @@ void host_release(struct host *h)
 		free(h->mounts[k].point);
 		free(h->mounts[k].type);
 		free(h->mounts[k].source);
+		free(h->mounts[k].options);
 	}
 	free(h->mounts);
 	host_program_release(&h->iptables_program);
 	free(h->k3s.snapshotter);
 	free(h->k3s.data_dir);
+	free(h->k3s.runtime);
+	free(h->k3s.runtime_binary);
 	free(h->kubelet.trouble);
 	*h = (struct host){ 0 };
 }

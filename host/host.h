@@ -114,6 +114,7 @@ enum host_iptables { HOST_IPTABLES_NONE, HOST_IPTABLES_NFT, HOST_IPTABLES_LEGACY
 
 struct host_mount {
 	char *point, *type, *source;
+	char *options; /* of the file system: of cgroups of version 1 the controllers */
 	bool shared, slave;
 };
 
@@ -136,9 +137,11 @@ struct host_kubelet {
 struct host_k3s {
 	bool installed, server, agent; /* the last two: by unit files and directories */
 	char *snapshotter;             /* `snapshotter` of config.yaml, or NULL */
-	bool own_network; /* flannel-backend is none: somebody else brings CNI's files */
-	char *data_dir;   /* never NULL */
-	size_t archives;  /* files in agent/images that are imported at each start */
+	bool own_network;     /* flannel-backend is none: somebody else brings CNI's files */
+	char *data_dir;       /* never NULL */
+	char *runtime;        /* `default-runtime` of config.yaml, or NULL */
+	char *runtime_binary; /* the BinaryName that a template of containerd's gives it, or NULL */
+	size_t archives;      /* files in agent/images that are imported at each start */
 };
 
 struct host {
@@ -147,7 +150,6 @@ struct host {
 	uint64_t proc_inode;       /* of /proc when that is a procfs, else 0 */
 	int last_cap;              /* /proc/sys/kernel/cap_last_cap, or -1 */
 	bool kmsg;                 /* /dev/kmsg */
-	bool console;              /* /dev/console */
 	bool systemd;              /* runs it: sd_booted(3) */
 	struct host_mount *mounts; /* as in /proc/self/mountinfo */
 	size_t nmounts;
@@ -164,5 +166,28 @@ K3_MUST int host_read(const char *sysroot, struct host *out, struct k3_err *e);
 void host_release(struct host *h);
 /* The mount that a path lies on (longest mount point that is a prefix); NULL = unknown. */
 const struct host_mount *host_mount_of(const struct host *h, const char *path);
+
+/* ---- containers ----------------------------------------------------------------------------- */
+
+#define HOST_RLIMITS 16 /* resources of getrlimit(2) */
+
+/* What a container can have here, of what a config.json may ask for. */
+struct host_container {
+	bool gvisor;            /* a gVisor sandbox */
+	bool cgroup;            /* a cgroup hierarchy is mounted, of version 1 or 2 */
+	bool hugetlb;           /* one of them limits huge pages */
+	bool cgroup_ns;         /* the kernel has cgroup namespaces */
+	bool time_ns;           /* and time namespaces */
+	bool apparmor, selinux; /* on, in the kernel */
+	bool no_kmsg;           /* /dev/kmsg is missing, or a link that setup made */
+	int oom_min;            /* the least oom_score_adj that we may set */
+	uint32_t rlimits;       /* bit N: resource N can be set */
+	char proc[256];         /* where the kernel shows processes and sysctls, "/proc" */
+};
+
+/* Some ten files: an OCI runtime's front reads them each time.  What cannot be read is false. */
+void host_read_container(const char *sysroot, struct host_container *out);
+/* Also tries what only trying tells, on the calling process, and undoes it: oom_min, rlimits. */
+void host_probe_container(struct host_container *f);
 
 #endif

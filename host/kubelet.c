@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/toml.h"
 #include "base/yaml.h"
 #include "host/parse.h"
 
@@ -100,12 +101,62 @@ int host_parse_k3s(const void *text, size_t n, struct host_k3s *k3s, struct host
 		free(k3s->data_dir);
 		k3s->data_dir = k3_xstrdup(s);
 	}
+	s = k3_yaml_str(k3_yaml_get(root, "default-runtime"));
+	if (s && *s) {
+		free(k3s->runtime);
+		k3s->runtime = k3_xstrdup(s);
+	}
 	s = k3_yaml_str(k3_yaml_get(root, "flannel-backend"));
 	if (s)
 		k3s->own_network = !strcmp(s, "none");
 	take_flags(k3_yaml_get(root, "kubelet-arg"), kubelet);
 	take_flags(k3_yaml_get(root, "kubelet-arg+"), kubelet);
 	return 0;
+}
+
+/* ---- templates ------------------------------------------------------------------------------ */
+
+char *host_parse_template(const void *text, size_t n, const char *runtime)
+{
+	static const char *const plugins[] = { "io.containerd.cri.v1.runtime",
+					       "io.containerd.grpc.v1.cri" };
+	K3_AUTO_FREE char *toml = k3_xstrndup(text, n);
+	K3_AUTO_TOML struct k3_toml_doc *doc = NULL;
+	struct k3_err ignored;
+
+	/* What the template does is no TOML: {{ template "base" . }} alone on its line. */
+	for (char *line = toml, *end; *line; line = end + (*end == '\n')) {
+		end = line + strcspn(line, "\n");
+		if (!strncmp(line + strspn(line, " \t"), "{{", 2))
+			memset(line, ' ', (size_t)(end - line));
+	}
+	if (k3_toml_parse(toml, strlen(toml), &doc, &ignored))
+		return NULL;
+	for (size_t k = 0; k < K3_ARRAY_LEN(plugins); k++) {
+		const char *const keys[] = { "plugins", plugins[k], "containerd", "runtimes",
+					     runtime,   "options",  "BinaryName" };
+		const char *s =
+			k3_toml_str(k3_toml_path(k3_toml_root(doc), keys, K3_ARRAY_LEN(keys)));
+
+		if (s && *s)
+			return k3_xstrdup(s);
+	}
+	return NULL;
+}
+
+/* That of containerd 2 counts where both are, as the k3s of today has that. */
+static void read_templates(const char *sysroot, struct host_k3s *k3s)
+{
+	static const char *const names[] = { "config-v3.toml.tmpl", "config.toml.tmpl" };
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(names) && k3s->runtime && !k3s->runtime_binary; k++) {
+		K3_AUTO_FREE char *path = k3_xasprintf("%s/agent/etc/containerd/%s", k3s->data_dir,
+						       names[k]);
+		K3_AUTO_FREE char *text = host_text(sysroot, path, HOST_FILE_MAX);
+
+		if (text)
+			k3s->runtime_binary = host_parse_template(text, strlen(text), k3s->runtime);
+	}
 }
 
 /* ---- their files ---------------------------------------------------------------------------- */
@@ -183,6 +234,7 @@ void host_read_k3s(const char *sysroot, struct host *out)
 		return;
 	(void)read_one(sysroot, config, parse_k3s, out);
 	read_all(sysroot, K3S_CONFIG ".d/*.yaml", parse_k3s, out);
+	read_templates(sysroot, &out->k3s);
 	server = k3_xasprintf("%s/server", out->k3s.data_dir);
 	out->k3s.agent = any_exists(sysroot, agents, K3_ARRAY_LEN(agents));
 	out->k3s.server = any_exists(sysroot, servers, K3_ARRAY_LEN(servers)) ||

@@ -43,6 +43,7 @@ static bool parse_line(char *line, struct host_mount *m)
 		.point = unescape(field[4]),
 		.type = unescape(field[dash + 1]),
 		.source = unescape(dash + 2 < n ? field[dash + 2] : ""),
+		.options = unescape(dash + 2 < n ? field[n - 1] : ""),
 	};
 	for (size_t k = 6; k < dash; k++) {
 		m->shared = m->shared || !strncmp(field[k], "shared:", 7);

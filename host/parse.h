@@ -18,12 +18,23 @@ K3_MUST int host_parse_kubelet(const void *text, size_t n, struct host_kubelet *
 K3_MUST int host_parse_k3s(const void *text, size_t n, struct host_k3s *k3s,
 			   struct host_kubelet *kubelet, struct k3_err *e);
 
+/*
+ * A template of k3s's for containerd's configuration: the BinaryName of that runtime, as new
+ * memory. Lines that are the template's own are passed over.  NULL when it has none or cannot be
+ * read.
+ */
+char *host_parse_template(const void *text, size_t n, const char *runtime);
+
 void host_read_k3s(const char *sysroot, struct host *out);
 void host_read_kubelet(const char *sysroot, struct host *out);
 void host_read_iptables(const char *sysroot, struct host *out);
 
+#define HOST_MOUNTINFO_MAX (32u << 20) /* HOST_MOUNTS_MAX lines of some 300 bytes */
+
 /* sysroot + path, as new memory. */
 char *host_path(const char *sysroot, const char *path);
+/* The text of a file of at most max bytes; NULL where it cannot be read. */
+char *host_text(const char *sysroot, const char *path, size_t max);
 bool host_exists(const char *sysroot, const char *path);
 /* The same path with the symlinks at its end followed inside the sysroot, as new memory. */
 char *host_follow(const char *sysroot, const char *path);

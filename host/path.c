@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "host/parse.h"
 
@@ -11,6 +13,17 @@
 char *host_path(const char *sysroot, const char *path)
 {
 	return k3_xasprintf("%s%s", sysroot, path);
+}
+
+char *host_text(const char *sysroot, const char *path, size_t max)
+{
+	K3_AUTO_FREE char *full = host_path(sysroot, path);
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(max);
+	struct k3_err ignored;
+
+	if (k3_read_file(AT_FDCWD, full, &text, &ignored))
+		return NULL;
+	return k3_xstrndup(text.p ? (const char *)text.p : "", text.len);
 }
 
 bool host_exists(const char *sysroot, const char *path)

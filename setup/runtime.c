@@ -61,6 +61,28 @@ static void find_bundle(int argc, char *const *argv, int i, struct setup_runtime
 	}
 }
 
+static bool is_kill(const char *signal)
+{
+	return !strcmp(signal, "9") || !strcmp(signal, "KILL") || !strcmp(signal, "SIGKILL");
+}
+
+/* kill [-a] ID 9, or delete -f ID: none of their options has a value. */
+static const char *find_victim(int argc, char *const *argv, int i, bool deletes)
+{
+	const char *words[2] = { NULL, NULL };
+	bool force = false;
+	size_t n = 0;
+
+	for (; i < argc; i++) {
+		if (argv[i][0] != '-' && n < K3_ARRAY_LEN(words))
+			words[n++] = argv[i];
+		force = force || !strcmp(argv[i], "-f") || !strcmp(argv[i], "--force");
+	}
+	if (deletes)
+		return force ? words[0] : NULL;
+	return n == 2 && is_kill(words[1]) ? words[0] : NULL;
+}
+
 void setup_runtime_args(int argc, char *const *argv, struct setup_runtime_args *out)
 {
 	int i = 0;
@@ -69,9 +91,12 @@ void setup_runtime_args(int argc, char *const *argv, struct setup_runtime_args *
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		const char *name = argv[i] + 1 + (argv[i][1] == '-');
 		const char *log = value_of("log", argc, argv, &i);
+		const char *root = log ? NULL : value_of("root", argc, argv, &i);
 
 		if (log)
 			out->log = log;
+		else if (root)
+			out->root = root;
 		else if (takes_value(name))
 			i++;
 	}
@@ -80,6 +105,8 @@ void setup_runtime_args(int argc, char *const *argv, struct setup_runtime_args *
 	out->command = argv[i];
 	if (makes_container(out->command))
 		find_bundle(argc, argv, i + 1, out);
+	else if (!strcmp(out->command, "kill") || !strcmp(out->command, "delete"))
+		out->victim = find_victim(argc, argv, i + 1, out->command[0] == 'd');
 }
 
 /* ---- the program ----------------------------------------------------------------------------- */
@@ -179,7 +206,7 @@ static bool is_crun(const char *runtime)
 	return !strncmp(slash ? slash + 1 : name, "crun", 4);
 }
 
-char **setup_runtime_argv(const char *runtime, const struct setup_facts *f, int argc,
+char **setup_runtime_argv(const char *runtime, const struct host_container *f, int argc,
 			  char *const *argv)
 {
 	static const char no_cgroups[] = "--cgroup-manager=disabled";

@@ -10,28 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-
-/* ---- the machine ------------------------------------------------------------------------- */
-
-#define SETUP_RLIMITS 16 /* resources of getrlimit(2) */
-
-struct setup_facts {
-	bool gvisor;            /* a gVisor sandbox */
-	bool cgroup;            /* a cgroup hierarchy is mounted, of version 1 or 2 */
-	bool hugetlb;           /* one of them limits huge pages */
-	bool cgroup_ns;         /* the kernel has cgroup namespaces */
-	bool time_ns;           /* and time namespaces */
-	bool apparmor, selinux; /* on, in the kernel */
-	bool no_kmsg;           /* /dev/kmsg is missing, or a link that setup made */
-	int oom_min;            /* the least oom_score_adj that we may set */
-	uint32_t rlimits;       /* bit N: resource N can be set */
-	char sysctls[256];      /* the directory of sysctls, "/proc/sys" */
-};
-
-/* Reads below sysroot ("" is this machine); what cannot be read is false. */
-void setup_facts_read(const char *sysroot, struct setup_facts *out);
-/* Also tries what only trying tells, on the calling process, and undoes it: oom_min, rlimits. */
-void setup_facts_probe(struct setup_facts *f);
+#include "host/host.h"
 
 /* ---- the files --------------------------------------------------------------------------- */
 
@@ -54,7 +33,7 @@ struct setup_opts {
 	const char *exe;      /* this program */
 	bool force;           /* also replace, or take back, what others wrote */
 	bool dry_run;         /* only tell */
-	struct setup_facts facts;
+	struct host_container facts;
 };
 
 enum setup_action {
@@ -123,16 +102,18 @@ int setup_cni(const struct setup_cni_env *env, const void *config, size_t n, str
  * in docs/setup.md.  All else stays byte for byte.  *changed says whether anything was; the
  * document is appended to *out in either case.  K3_FORMAT, K3_LIMIT.
  */
-K3_MUST int setup_spec_fit(const void *text, size_t n, const struct setup_facts *f,
+K3_MUST int setup_spec_fit(const void *text, size_t n, const struct host_container *f,
 			   struct k3_buf *out, bool *changed, struct k3_err *e);
 /* The same with BUNDLE/config.json; the original stays as config.json.k3simg.  Missing: no-op. */
-K3_MUST int setup_bundle_fit(const char *bundle, const struct setup_facts *f, struct k3_err *e);
+K3_MUST int setup_bundle_fit(const char *bundle, const struct host_container *f, struct k3_err *e);
 
 /* What is of interest in the arguments of an OCI runtime; borrowed from argv. */
 struct setup_runtime_args {
 	const char *command; /* NULL: none */
 	const char *bundle;  /* "." unless given; NULL unless the command makes a container */
 	const char *log;     /* NULL: none */
+	const char *root;    /* where the runtime keeps its state; NULL: where it likes */
+	const char *victim;  /* the container that gets SIGKILL; NULL: none does */
 };
 void setup_runtime_args(int argc, char *const *argv, struct setup_runtime_args *out);
 
@@ -147,7 +128,23 @@ K3_MUST int setup_runtime_find(const char *self, const char *wanted, const char 
  * The arguments for it: its path, what it needs on this machine, then args as they are.  The
  * array is to be freed, its strings are borrowed.
  */
-char **setup_runtime_argv(const char *runtime, const struct setup_facts *f, int argc,
+char **setup_runtime_argv(const char *runtime, const struct host_container *f, int argc,
 			  char *const *argv);
+/*
+ * Whether SIGKILL for the container of these arguments leaves processes of it: gVisor
+ * (20240729) does not end a PID namespace with its first process when that has a child subreaper
+ * above it, as containerd's shim is one.  They go to the shim, hold the output open, and the pod
+ * never ends.
+ */
+bool setup_kill_leaves(const struct host_container *f, const struct setup_runtime_args *args);
+/*
+ * Executes words (of setup_runtime_argv) in a child with environment env, waits for its end, then
+ * for that of the container's first process, and kills what is left in the PID namespace that was
+ * the container's own: what the kernel should have done.  Who they are comes from the runtime's
+ * "state" and the bundle's config.json; where these do not tell, it is the runtime's call alone.
+ * *status is the runtime's, as a shell has it.  An error only when the runtime cannot be executed.
+ */
+K3_MUST int setup_kill(const struct host_container *f, const struct setup_runtime_args *args,
+		       char *const *words, char *const *env, int *status, struct k3_err *e);
 
 #endif

@@ -21,7 +21,7 @@ static void drop_member(struct k3_jt *t, uint32_t obj, const char *key)
 	k3_jt_drop(t, k3_jt_get(t, obj, key));
 }
 
-static bool lacks_namespace(const struct setup_facts *f, const struct k3_jt *t, uint32_t at)
+static bool lacks_namespace(const struct host_container *f, const struct k3_jt *t, uint32_t at)
 {
 	uint32_t type = k3_jt_get(t, at, "type");
 
@@ -30,7 +30,7 @@ static bool lacks_namespace(const struct setup_facts *f, const struct k3_jt *t, 
 	       (k3_jt_is(t, type, "time") && !f->time_ns);
 }
 
-static void fit_namespaces(const struct setup_facts *f, struct k3_jt *t, uint32_t linux_)
+static void fit_namespaces(const struct host_container *f, struct k3_jt *t, uint32_t linux_)
 {
 	uint32_t list = k3_jt_get(t, linux_, "namespaces");
 
@@ -41,7 +41,7 @@ static void fit_namespaces(const struct setup_facts *f, struct k3_jt *t, uint32_
 		drop_member(t, linux_, "timeOffsets");
 }
 
-static void fit_mounts(const struct setup_facts *f, struct k3_jt *t)
+static void fit_mounts(const struct host_container *f, struct k3_jt *t)
 {
 	uint32_t list = k3_jt_get(t, 0, "mounts");
 
@@ -55,7 +55,7 @@ static void fit_mounts(const struct setup_facts *f, struct k3_jt *t)
 	}
 }
 
-static void fit_resources(const struct setup_facts *f, struct k3_jt *t, uint32_t linux_)
+static void fit_resources(const struct host_container *f, struct k3_jt *t, uint32_t linux_)
 {
 	if (!f->cgroup)
 		drop_member(t, linux_, "resources");
@@ -64,19 +64,19 @@ static void fit_resources(const struct setup_facts *f, struct k3_jt *t, uint32_t
 }
 
 /* "net.ipv4.ip_forward", or with slashes, where dots are part of a name (sysctl(8)). */
-static bool has_sysctl(const struct setup_facts *f, const char *name)
+static bool has_sysctl(const struct host_container *f, const char *name)
 {
-	K3_AUTO_FREE char *path = k3_xasprintf("%s/%s", f->sysctls, name);
+	K3_AUTO_FREE char *path = k3_xasprintf("%s/sys/%s", f->proc, name);
 	size_t first = strcspn(name, "./");
 	struct stat st;
 
 	if (name[first] == '.')
-		for (char *c = path + strlen(f->sysctls) + 1; *c; c++)
+		for (char *c = path + strlen(f->proc) + sizeof("/sys"); *c; c++)
 			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
 	return !stat(path, &st) || errno != ENOENT;
 }
 
-static void fit_sysctls(const struct setup_facts *f, struct k3_jt *t, uint32_t linux_)
+static void fit_sysctls(const struct host_container *f, struct k3_jt *t, uint32_t linux_)
 {
 	uint32_t all = k3_jt_get(t, linux_, "sysctl");
 
@@ -110,7 +110,7 @@ static const struct {
 	{ "RLIMIT_STACK", RLIMIT_STACK },
 };
 
-static void fit_rlimits(const struct setup_facts *f, struct k3_jt *t, uint32_t process)
+static void fit_rlimits(const struct host_container *f, struct k3_jt *t, uint32_t process)
 {
 	uint32_t list = k3_jt_get(t, process, "rlimits");
 
@@ -124,7 +124,7 @@ static void fit_rlimits(const struct setup_facts *f, struct k3_jt *t, uint32_t p
 	}
 }
 
-static void fit_process(const struct setup_facts *f, struct k3_jt *t)
+static void fit_process(const struct host_container *f, struct k3_jt *t)
 {
 	uint32_t process = k3_jt_get(t, 0, "process");
 	uint32_t score = k3_jt_get(t, process, "oomScoreAdj");
@@ -143,7 +143,7 @@ static void fit_process(const struct setup_facts *f, struct k3_jt *t)
 	fit_rlimits(f, t, process);
 }
 
-int setup_spec_fit(const void *text, size_t n, const struct setup_facts *f, struct k3_buf *out,
+int setup_spec_fit(const void *text, size_t n, const struct host_container *f, struct k3_buf *out,
 		   bool *changed, struct k3_err *e)
 {
 	K3_AUTO_JT struct k3_jt t = { 0 };
@@ -163,7 +163,7 @@ int setup_spec_fit(const void *text, size_t n, const struct setup_facts *f, stru
 	return k3_jt_write(&t, out, e);
 }
 
-int setup_bundle_fit(const char *bundle, const struct setup_facts *f, struct k3_err *e)
+int setup_bundle_fit(const char *bundle, const struct host_container *f, struct k3_err *e)
 {
 	K3_AUTO_FREE char *path = k3_xasprintf("%s/" SPEC_NAME, bundle);
 	K3_AUTO_FREE char *original = k3_xasprintf("%s/" SPEC_ORIGINAL, bundle);

@@ -44,6 +44,14 @@ static void yaml(const uint8_t *data, size_t size, bool k3s)
 	host_release(&h);
 }
 
+static void template(const uint8_t *data, size_t size)
+{
+	K3_AUTO_FREE char *binary = host_parse_template(data, size, "k3simg");
+
+	if (binary && !*binary)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
@@ -55,6 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 'c':
 	case 'l':
 		cni(data + 1, size - 1, data[0] == 'l');
+		break;
+	case 't':
+		template(data + 1, size - 1);
 		break;
 	default:
 		yaml(data + 1, size - 1, data[0] == 'k');

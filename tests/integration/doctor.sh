@@ -16,7 +16,7 @@ make_sound() {
         "$sound/var/lib/kubelet" && cd "$sound" || exit
     echo 6.1.0-18-amd64 >proc/sys/kernel/osrelease
     echo 40 >proc/sys/kernel/cap_last_cap
-    touch dev/kmsg dev/console
+    touch dev/kmsg
     cat >proc/self/mountinfo <<END
 26 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 27 26 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw
@@ -102,7 +102,6 @@ broken "systemd's cgroups without systemd" cgroups error <<'END'
 printf "[plugins.'$V3.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = true\n" >>etc/containerd/config.toml
 END
 broken "no /dev/kmsg" kmsg error <<<'rm dev/kmsg'
-broken "no /dev/kmsg and no console" kmsg error <<<'rm dev/kmsg dev/console'
 broken "iptables-nft on an old kernel" iptables error <<'END'
 echo 4.14.0 >proc/sys/kernel/osrelease
 cp usr/sbin/xtables-legacy-multi usr/sbin/xtables-nft-multi
@@ -133,7 +132,7 @@ ALSO=local-storage broken "k3s cannot measure 9p" image-gc warning <<<"$k3s
 $nine"
 broken "k3s without flannel and without CNI" cni-config error <<<"$k3s"'
 echo "flannel-backend: none" >etc/rancher/k3s/config.yaml
-mkdir -p var/lib/rancher/k3s/data/current/bin && mv opt/cni/bin/ptp var/lib/rancher/k3s/data/current/bin'
+rm etc/cni/net.d/*'
 broken "a file of the kubelet is no YAML" image-gc error --only image-gc <<<'echo "a: [" >var/lib/kubelet/config.yaml'
 broken "k3s imports archives at each start" k3s note <<<"$k3s"'
 mkdir var/lib/rancher/k3s/agent/images && touch var/lib/rancher/k3s/agent/images/a.tar.zst'

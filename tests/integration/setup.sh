@@ -65,8 +65,34 @@ d = json.load(sys.stdin)
 print(d["schemaVersion"], d["changed"], d["refused"], d["target"], {f["action"] for f in d["files"]})' <"$T/out")" \
     "1 0 0 containerd {'same'}"
 
+# The session hook, with a bundle and a list: first it does all, then nothing.
+hook() {
+    local start
+    start=$(now_ms)
+    env K3SIMG="$mine" K3SIMG_BUNDLE="$T/images.bundle" K3SIMG_LIST="${1:-$T/images.list}" \
+        K3SIMG_SETUP="--prefix $T/session --containerd --config-version $version --pause $PAUSE" \
+        K3SIMG_ARGS="--root $T/session/var/lib/containerd --pause none" \
+        "$TOP/packaging/session-hook.sh" >"$T/out" 2>"$T/err"
+    status=$?
+    took=$(($(now_ms) - start))
+}
+"$mine" bundle create -q -o "$T/images.bundle" "$REGISTRY/exit:1" >/dev/null || fail "a bundle for the session hook"
+printf '%s\n' "$PAUSE@$(image_digest rancher/mirrored-pause:3.6)" >"$T/images.list"
+hook
+check_eq "session hook: status" "$status" 0
+check_eq "session hook: the images are there" "$(names "$T/session/var/lib/containerd" | wc -l)" 1
+check "session hook: so is the configuration" test -e "$T/session/etc/containerd/config.toml"
+state=$(store_state "$T/session/var/lib/containerd")
+
 check "preload" preload "$root" "$REGISTRY/exit:1" "$REGISTRY/static:1"
 registry_stop
+hook
+check_eq "session hook, again, without a registry: status" "$status" 0
+check_eq "session hook, again: nothing changes" "$(store_state "$T/session/var/lib/containerd")" "$state"
+check "session hook, again: in seconds" test "$took" -lt 5000
+printf 'session hook, again: %s ms\n' "$took"
+hook "$T/no-such-list"
+check_eq "session hook, a list that is not there: status" "$status" 2
 CTD_CONFIG=$config CTD_LIBRARIES=$T/lib ctd_start "$CTD_VERSION" "$root" || { fail "containerd starts"; finish; }
 ok "containerd starts with it"
 

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Runs inside the sandbox, as /srv/inside: preload out of archives, then containerd on that root
-# and a pod; the words of /srv/job say what.  Everything it has to tell goes to /srv/out.
+# Runs inside the sandbox, as /srv/inside: the session hook (setup, and preload out of archives),
+# then containerd on that root and pods; the words of /srv/job say what.  Everything it has to tell
+# goes to /srv/out.
 # shellcheck disable=SC1091
 set -u
-RUNTIME="/usr/bin/crun --cgroup-manager=disabled"
-. /srv/job # ROOT, ACTIONS, PRELOAD, RUNTIME, LIMIT
+SETUP=""
+. /srv/job # ROOT, ACTIONS, SETUP, LIMIT
+PAUSE=registry.test/rancher/mirrored-pause:3.6
 out=/srv/out
 failed=0
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -32,61 +34,6 @@ timed() {
     echo $(($(now_ms) - start)) >"$out/$timed.ms"
 }
 
-config() {
-    mkdir -p /etc/containerd /etc/cni/none
-    # No patch of either runtime: crun has a flag for machines without cgroups, containerd has none
-    # for it.  And this gVisor does not end a PID namespace with its first process when that has a
-    # child subreaper above it, as containerd's shim is one: who is left holds the output, and the
-    # pod never ends.
-    {
-        printf '#!/bin/sh\nruntime="%s"\n' "$RUNTIME"
-        cat <<'SH'
-case " $* " in
-*" kill "*" 9 "* | *" kill "*" KILL "*) ;;
-*) exec $runtime "$@" ;;
-esac
-for id; do
-    [ "${last:-}" != kill ] || break
-    last=$id
-done
-init=$(sed -n 's/.*"\(pid\|init_process_pid\)": *\([0-9]*\).*/\2/p' /run/containerd/runc/k8s.io/"$id"/stat* | head -n 1)
-own=$(readlink /proc/self/ns/pid) there=$(readlink "/proc/$init/ns/pid")
-$runtime "$@"
-status=$?
-[ -n "$there" ] && [ "$there" != "$own" ] || exit $status
-# The first one is gone and starts no others.
-for p in /proc/[0-9]*; do
-    [ "$p" = "/proc/$init" ] || [ "$(readlink "$p/ns/pid")" != "$there" ] || kill -9 "${p#/proc/}"
-done
-exit $status
-SH
-    } >/usr/bin/runtime-here
-    chmod 755 /usr/bin/runtime-here
-    cat >/etc/containerd/config.toml <<TOML
-version = 3
-root = '$ROOT'
-state = '/run/containerd'
-[grpc]
-  address = '/run/containerd/containerd.sock'
-[plugins.'io.containerd.cri.v1.images']
-  snapshotter = 'native'
-  [plugins.'io.containerd.cri.v1.images'.pinned_images]
-    sandbox = 'registry.test/rancher/mirrored-pause:3.6'
-[plugins.'io.containerd.cri.v1.runtime']
-  restrict_oom_score_adj = true
-  enable_unprivileged_ports = false
-  enable_unprivileged_icmp = false
-  disable_apparmor = true
-  [plugins.'io.containerd.cri.v1.runtime'.cni]
-    conf_dir = '/etc/cni/none'
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = 'io.containerd.runc.v2'
-    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-      BinaryName = '/usr/bin/runtime-here'
-      SystemdCgroup = false
-TOML
-}
-
 containerd_start() {
     containerd -c /etc/containerd/config.toml >"$out/containerd.log" 2>&1 &
     containerd=$!
@@ -103,13 +50,32 @@ containerd_stop() {
     wait "$containerd" || :
 }
 
+# A pod of an image that is preloaded: it runs, and is removed.
+start() {
+    k3simg verify --start --timeout 180s -o json "$@"
+}
+
+# Trees that are there, in a root.
+trees() {
+    find "$1/io.containerd.snapshotter.v1.native/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l
+}
+
+# Something is to be asked of this machine; findings are no failure of the script.
+doctor() {
+    k3simg doctor -o json "$@" || [ $? = 10 ]
+}
+
 for action in $ACTIONS; do
     case $action in
-    preload)
-        # shellcheck disable=SC2086
-        timed preload k3simg preload --root "$ROOT" --pause none --mode offline -o json $PRELOAD
+    doctor) step "doctor-${asked:=before}" doctor ;;
+    hook)
+        # --force: Debian's package brings a configuration of its own, with defaults.
+        export K3SIMG_LIST=/srv/images.list K3SIMG_SETUP="--force --pause $PAUSE $SETUP" K3SIMG_ARGS="-o json"
+        timed hook /srv/session-hook
         ls "$ROOT/io.containerd.snapshotter.v1.native/snapshots" >"$out/trees"
         (cd "$ROOT/io.containerd.snapshotter.v1.native/snapshots" && find . -type p) >"$out/fifos"
+        timed again /srv/session-hook
+        asked=after
         ;;
     strict)
         k3simg preload -q --root "$ROOT.strict" --pause none --mode offline --on-loss device=ignore,xattr=fail \
@@ -125,28 +91,36 @@ for action in $ACTIONS; do
         done 2>"$out/cgroup.err"
         ;;
     start)
-        config
         step containerd containerd_start || break
-        timed start k3simg verify --start --timeout 180s -o json --root "$ROOT" --address /run/containerd/containerd.sock \
-            --containerd-config /etc/containerd/config.toml registry.test/nginx:7
+        timed start start registry.test/nginx:7
+        timed network start --pod-network registry.test/exit:1
         containerd_stop
+        # Who was killed is gone, with all that it had started.
+        cat /proc/[0-9]*/comm >"$out/processes" 2>/dev/null
+        ;;
+    k3s)
+        # No k3s: what it would find.
+        step undo k3simg setup --undo && step k3s k3simg setup --k3s --pause "$PAUSE" &&
+            step doctor-k3s doctor --root /var/lib/rancher/k3s/agent/containerd
+        ls -l /dev/kmsg >"$out/kmsg" 2>&1
+        ;;
+    flat-* | chain-*)
+        timed "$action" k3simg preload -q --root "$ROOT.ours" --pause none --mode offline \
+            --snapshots "${action%%-*}" "oci-archive:/srv/images/${action#*-}.tar"
+        trees "$ROOT.ours" >"$out/$action.trees"
+        rm -rf "$ROOT.ours"
         ;;
     import-*)
-        config
+        image=${action#import-}
         rm -rf "$ROOT.peer"
-        sed -i "s|^root = .*|root = '$ROOT.peer'|" /etc/containerd/config.toml
+        step setup k3simg setup --force --root "$ROOT.peer" --pause "$PAUSE"
         step containerd containerd_start || break
         # Nobody waits for its end: it may take an hour.
-        timed "$action" timeout "$(($(cat "$out/preload-${action#import-}.ms") * LIMIT / 1000))" \
-            ctr -n k8s.io images import --local --snapshotter native "/srv/images/${action#import-}.tar"
+        timed "$action" timeout "$(($(cat "$out/flat-$image.ms") * LIMIT / 1000 + 1))" \
+            ctr -n k8s.io images import --local --snapshotter native "/srv/images/$image.tar"
+        trees "$ROOT.peer" >"$out/$action.trees"
         containerd_stop
         rm -rf "$ROOT.peer"
-        ;;
-    preload-*)
-        rm -rf "$ROOT.ours"
-        timed "$action" k3simg preload -q --root "$ROOT.ours" --pause none --mode offline \
-            "oci-archive:/srv/images/${action#preload-}.tar"
-        rm -rf "$ROOT.ours"
         ;;
     *) step "$action" /srv/"$action" ;;
     esac

@@ -85,6 +85,8 @@ TEST(json_refuses)
 		HAS_STR(err.msg, "not valid JSON");
 	}
 	FAILS(k3_json_parse("[1]\0", 4, &doc, &err), K3_FORMAT);
+	FAILS(k3_json_parse("[1\0]", 4, &doc, &err), K3_FORMAT);
+	HAS_STR(err.msg, "NUL at byte 2");
 	FAILS(parse("[1,\n @]", &doc, &err), K3_FORMAT);
 	HAS_STR(err.msg, "line 2, column 2");
 }

@@ -7,13 +7,15 @@
 
 #include "base/mem.h"
 #include "doctor/doctor.h"
+#include "setup/files.h"
 
 static char root[] = "/srv/root", config_file[] = "/none/config.toml", runc[] = "/usr/bin/runc",
-	    release[] = "6.1.0", pause_name[] = "pause:1", native[] = "native",
-	    socket_name[] = "/s", runtime_name[] = "runc", cni_file[] = "/cni/1.conf",
-	    cni_name[] = "net", cni_type[] = "k3simg-no-such-plugin", cni_dir[] = "/cni",
-	    bin_dir[] = "/none/bin", slash[] = "/", ext4[] = "ext4", nine[] = "9p", none[] = "none",
-	    sysroot[] = "", data_dir[] = "/var/lib/rancher/k3s", trouble[] = "trouble";
+	    crun[] = "/usr/bin/crun", release[] = "6.1.0", pause_name[] = "pause:1",
+	    native[] = "native", socket_name[] = "/s", runtime_name[] = "runc",
+	    cni_file[] = "/cni/1.conf", cni_name[] = "net", cni_type[] = "k3simg-no-such-plugin",
+	    cni_dir[] = "/cni", bin_dir[] = "/none/bin", slash[] = "/", ext4[] = "ext4",
+	    nine[] = "9p", none[] = "none", sysroot[] = "", data_dir[] = "/var/lib/rancher/k3s",
+	    trouble[] = "trouble";
 static char *bins[] = { bin_dir }, *types[] = { cni_type };
 
 /* A machine on which all is well.  Nothing of it is released: it borrows everything. */
@@ -195,6 +197,14 @@ TEST(kernel)
 	   "runtimes.runc.options]|  BinaryName = \"/usr/local/bin/crun-no-cgroups\"");
 	f.runtime.target = cni_type;
 	is(&f, "cgroups", DOCTOR_NOTE, "cannot be told", NULL);
+	f.front = true;
+	is(&f, "runtime", DOCTOR_ERROR, "neither crun nor runc", "apt-get install crun");
+	is(&f, "procfs", DOCTOR_SKIPPED, "no OCI runtime", NULL);
+	f.behind = (struct host_program){ .path = runc, .target = runc, .executable = true };
+	is(&f, "runtime", DOCTOR_OK, "then /usr/bin/runc", NULL);
+	is(&f, "cgroups", DOCTOR_ERROR, "runc refuses that", "k3simg setup --runtime crun");
+	f.behind.target = crun;
+	is(&f, "cgroups", DOCTOR_OK, "does without", NULL);
 	f = sound(&m);
 	f.runtime.executable = false;
 	is(&f, "runtime", DOCTOR_ERROR, "not executable", "chmod 755 /usr/bin/runc");
@@ -209,9 +219,7 @@ TEST(kernel)
 	f.host.last_cap = -1;
 	is(&f, "cap-last-cap", DOCTOR_ERROR, "missing", "mount -t proc");
 	f.host.kmsg = false;
-	is(&f, "kmsg", DOCTOR_ERROR, "missing", "touch /dev/kmsg");
-	f.host.console = true;
-	is(&f, "kmsg", DOCTOR_ERROR, "missing", "ln -s /dev/console /dev/kmsg");
+	is(&f, "kmsg", DOCTOR_ERROR, "missing", "ln -s /dev/null /dev/kmsg");
 	f.host.kubelet.present = false;
 	is(&f, "kmsg", DOCTOR_NOTE, "missing", "ln -s");
 	m.shared = false;
@@ -305,6 +313,142 @@ TEST(disk)
 	is(&f, "overlay", DOCTOR_SKIPPED, "only root", NULL);
 	f.fs_trouble = trouble;
 	is(&f, "xattrs", DOCTOR_SKIPPED, "could not be tried: trouble", NULL);
+}
+
+/* ---- setup ---------------------------------------------------------------------------------- */
+
+#define PLAN_MAX (1u << 20)
+
+/* All that setup would write, quotes as doctor writes them, links as "ln -s TO PATH". */
+static char *plan_text(enum setup_target target, unsigned version)
+{
+	const struct setup_opts o = {
+		.target = target,
+		.prefix = "",
+		.root = target == SETUP_K3S ? "/var/lib/rancher/k3s/agent/containerd" : root,
+		.version = version,
+		.pause = pause_name,
+		.platform = "linux/amd64",
+		.exe = "/usr/bin/k3simg",
+		.facts = { .no_kmsg = true },
+	};
+	__attribute__((cleanup(setup_plan_release))) struct setup_plan p = { 0 };
+	K3_AUTO_BUF struct k3_buf all = K3_BUF(PLAN_MAX);
+	struct k3_err err;
+
+	OK(setup_plan_make(&o, &p, &err));
+	for (size_t i = 0; i < p.n; i++) {
+		if (p.files[i].link)
+			OK(k3_buf_addf(&all, &err, "\nln -s %s %s\n", p.files[i].link,
+				       p.files[i].path));
+		else
+			OK(k3_buf_addf(&all, &err, "\n%s\n", (char *)p.files[i].text.p));
+	}
+	char *text = k3_xstrdup((char *)all.p);
+
+	/* containerd's names of plugins stay in single ones */
+	for (char *c = text; *c; c++)
+		if (*c == '\'' && strncmp(c - 8, "plugins.", 8) != 0 && c[1] != '.' && c[1] != ']')
+			*c = '"';
+	return text;
+}
+
+/* Whether the text has each of these lines below that section (NULL: anywhere). */
+static void section_has(const char *text, const char *section, const char *lines)
+{
+	const char *from = section ? strstr(text, section) : text;
+	const char *end = section && from ? strstr(from + 1, "\n[") : NULL;
+
+	if (!from)
+		unit_fail(__FILE__, __LINE__, "setup writes no %s", section ? section : "files");
+	for (size_t n; from && *lines; lines += n + (lines[n] == '\n')) {
+		n = strcspn(lines, "\n");
+		K3_AUTO_FREE char *line = k3_xasprintf("\n%.*s\n", (int)n, lines);
+		const char *at = strstr(from, line);
+
+		if (!at || (end && at > end))
+			unit_fail(__FILE__, __LINE__, "setup writes no \"%.*s\" below %s", (int)n,
+				  lines, section ? section : "the top");
+	}
+}
+
+/* What a check says is to be written is what setup writes. */
+static void setup_does(const struct doctor_facts *f, const char *id, const char *plan)
+{
+	const struct doctor_check *c = doctor_find(id);
+	struct doctor_finding found = { 0 };
+
+	c->fn(f, &found);
+	CHECK(c->setup && found.state >= DOCTOR_WARNING);
+	if (found.fix.lines)
+		section_has(plan, found.fix.section, found.fix.lines);
+	else
+		section_has(plan, NULL, found.fix.command);
+	doctor_finding_release(&found);
+}
+
+TEST(setup_writes_what_is_asked_for)
+{
+	for (int version = 2; version <= 3; version++) {
+		K3_AUTO_FREE char *plan = plan_text(SETUP_CONTAINERD, (unsigned)version);
+		struct host_mount m;
+		struct doctor_facts f = sound(&m);
+
+		f.config.cri.version = version;
+		f.config.schema = 4;
+		f.host.major = f.host.minor = 4;
+		setup_does(&f, "kernel-gate", plan);
+		f.config.cri.transfer_native = false;
+		setup_does(&f, "unpack-platforms", plan);
+		f.config.snapshotter = NULL;
+		setup_does(&f, "snapshotter", plan);
+	}
+}
+
+TEST(setup_writes_what_is_asked_for_of_k3s)
+{
+	K3_AUTO_FREE char *plan = plan_text(SETUP_K3S, 0);
+	struct host_mount m;
+	struct doctor_facts f = sound(&m);
+
+	f.config.kind = IMP_ROOT_K3S;
+	f.config.snapshotter = NULL;
+	f.host.k3s.installed = f.host.kubelet.is_k3s = true;
+	f.host.kmsg = false;
+	m.type = nine;
+	setup_does(&f, "snapshotter", plan);
+	setup_does(&f, "image-gc", plan);
+	setup_does(&f, "local-storage", plan);
+	setup_does(&f, "kmsg", plan);
+}
+
+/* What stopped k3s from starting in gVisor is named, each with a fix, most of it by setup. */
+TEST(six_blockers)
+{
+	static const struct {
+		const char *id;
+		bool setup;
+	} blockers[] = { { "kmsg", true },       { "propagation", false },  { "image-gc", true },
+			 { "cni-config", true }, { "local-storage", true }, { "iptables", false } };
+	struct host_mount m;
+	struct doctor_facts f = sound(&m);
+
+	m.type = nine;
+	m.shared = false;
+	f.host.kmsg = false;
+	f.host.major = f.host.minor = 4;
+	f.host.iptables = HOST_IPTABLES_NFT;
+	f.cni = (struct host_cni){ 0 };
+	for (size_t i = 0; i < K3_ARRAY_LEN(blockers); i++) {
+		const struct doctor_check *c = doctor_find(blockers[i].id);
+		struct doctor_finding found = { 0 };
+
+		c->fn(&f, &found);
+		if (found.state < DOCTOR_WARNING || (!found.fix.command && !found.fix.file))
+			unit_fail(__FILE__, __LINE__, "%s: %s", c->id, found.text);
+		EQ_INT(c->setup, blockers[i].setup);
+		doctor_finding_release(&found);
+	}
 }
 
 UNIT_MAIN

@@ -78,6 +78,7 @@ TEST(mounts)
 	EQ_STR(h.mounts[1].point, "/a b");
 	CHECK(h.mounts[1].shared && h.mounts[1].slave && !h.mounts[0].shared);
 	EQ_STR(h.mounts[2].type, "tmpfs");
+	EQ_STR(h.mounts[0].options, "rw,trans=fd");
 	EQ_STR(host_mount_of(&h, "/a")->type, "9p");
 	EQ_STR(host_mount_of(&h, "/a b")->type, "ext4");
 	EQ_STR(host_mount_of(&h, "/a bc")->type, "9p");
@@ -105,6 +106,67 @@ TEST(kernel)
 	EQ_INT(h.minor, 4);
 	EQ_INT(h.last_cap, 40);
 	CHECK(h.kmsg);
+	host_release(&h);
+}
+
+static struct host_container container_of(const char *sys, const char *mounts)
+{
+	struct host_container c;
+
+	put(sys, "/proc/self/mountinfo", mounts);
+	host_read_container(sys, &c);
+	return c;
+}
+
+TEST(containers)
+{
+	const char *sys = unit_tmpdir();
+	struct host_container c;
+
+	c = container_of(sys, "1 0 0:1 / / rw - 9p none rw,trans=fd\n");
+	CHECK(!c.gvisor && !c.cgroup && !c.hugetlb && !c.cgroup_ns && !c.time_ns && !c.apparmor &&
+	      !c.selinux && c.no_kmsg);
+	HAS_STR(c.proc, "/proc");
+	put(sys, "/proc/version", "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n");
+	put(sys, "/proc/self/ns/cgroup", "");
+	put(sys, "/sys/module/apparmor/parameters/enabled", "Y\n");
+	put(sys, "/sys/fs/selinux/enforce", "0");
+	put(sys, "/dev/kmsg", "");
+	c = container_of(sys, "1 0 0:1 / /sys/fs/cgroup/m rw - cgroup none rw,memory,hugetlb\n");
+	CHECK(c.gvisor && c.cgroup && c.hugetlb && c.cgroup_ns && !c.time_ns && c.apparmor &&
+	      c.selinux && !c.no_kmsg);
+	c = container_of(sys, "1 0 0:1 / /sys/fs/cgroup/m rw - cgroup none rw,memory,hugetlbx\n");
+	CHECK(c.cgroup && !c.hugetlb);
+	c = container_of(sys, "1 0 0:1 / /sys/fs/cgroup rw - cgroup2 none rw\n");
+	CHECK(c.cgroup && !c.hugetlb);
+	put(sys, "/sys/fs/cgroup/cgroup.controllers", "cpu hugetlb pids\n");
+	c = container_of(sys, "1 0 0:1 / /sys/fs/cgroup rw - cgroup2 none rw\n");
+	CHECK(c.cgroup && c.hugetlb);
+	/* trying changes nothing, and raising the score is always allowed */
+	host_probe_container(&c);
+	CHECK(c.oom_min >= -1000 && c.rlimits);
+}
+
+TEST(templates_of_k3s)
+{
+	static const char text[] =
+		"# ours\n{{ template \"base\" . }}\n  {{- if .X }}\n"
+		"[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.k3simg.options]\n"
+		"  BinaryName = '/front'\n  {{- end }}\n";
+	K3_AUTO_FREE char *got = host_parse_template(text, sizeof(text) - 1, "k3simg");
+	const char *sys = unit_tmpdir();
+	struct k3_err err;
+	struct host h;
+
+	EQ_STR(got, "/front");
+	EQ_STR(host_parse_template(text, sizeof(text) - 1, "runc"), NULL);
+	EQ_STR(host_parse_template("[[", 2, "runc"), NULL);
+	EQ_STR(host_parse_template("", 0, "runc"), NULL);
+	put(sys, "/etc/rancher/k3s/config.yaml.d/90.yaml", "default-runtime: k3simg\n");
+	put(sys, "/var/lib/rancher/k3s/agent/etc/containerd/config.toml.tmpl", text);
+	OK(host_read(sys, &h, &err));
+	EQ_STR(h.k3s.runtime, "k3simg");
+	EQ_STR(h.k3s.runtime_binary, "/front");
 	host_release(&h);
 }
 

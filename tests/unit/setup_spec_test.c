@@ -13,7 +13,7 @@
 #define OUT_MAX 65536
 
 /* What no test machine lacks has no say here. */
-static const struct setup_facts all = {
+static const struct host_container all = {
 	.cgroup = true,
 	.hugetlb = true,
 	.cgroup_ns = true,
@@ -22,7 +22,7 @@ static const struct setup_facts all = {
 	.selinux = true,
 	.oom_min = -1000,
 	.rlimits = UINT32_MAX,
-	.sysctls = "/proc/sys",
+	.proc = "/proc",
 };
 
 static const char spec[] =
@@ -36,7 +36,7 @@ static const char spec[] =
 	"\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"cgroup\"},{\"type\":\"time\"}],"
 	"\"mountLabel\":\"m\",\"timeOffsets\":{\"monotonic\":{}}},\"unknown\":[1e3,null]}";
 
-static const char *fitted(const char *text, const struct setup_facts *f, struct k3_buf *out,
+static const char *fitted(const char *text, const struct host_container *f, struct k3_buf *out,
 			  bool *changed)
 {
 	struct k3_err err;
@@ -58,7 +58,7 @@ TEST(nothing_lacks)
 
 TEST(everything_lacks)
 {
-	struct setup_facts none = { .sysctls = "/proc/sys", .rlimits = 1u << 7 };
+	struct host_container none = { .proc = "/proc", .rlimits = 1u << 7 };
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(OUT_MAX);
 	bool changed;
 
@@ -71,7 +71,7 @@ TEST(everything_lacks)
 	CHECK(changed);
 }
 
-static bool keeps(const struct setup_facts *f, const char *part)
+static bool keeps(const struct host_container *f, const char *part)
 {
 	K3_AUTO_BUF struct k3_buf out = K3_BUF(OUT_MAX);
 	bool changed;
@@ -81,7 +81,7 @@ static bool keeps(const struct setup_facts *f, const char *part)
 
 TEST(one_thing_lacks)
 {
-	struct setup_facts f = all;
+	struct host_container f = all;
 
 	CHECK(keeps(&f, "hugepageLimits") &&
 	      keeps(&f, "{\"type\":\"cgroup\"},{\"type\":\"time\"}"));
@@ -112,7 +112,7 @@ TEST(bundle_keeps_the_original_and_its_mode)
 	K3_AUTO_FREE char *file = k3_xasprintf("%s/config.json", dir);
 	K3_AUTO_FREE char *original = k3_xasprintf("%s.k3simg", file);
 	K3_AUTO_BUF struct k3_buf text = K3_BUF(OUT_MAX);
-	struct setup_facts none = { .sysctls = "/proc/sys" };
+	struct host_container none = { .proc = "/proc" };
 	struct k3_err err;
 	struct stat st, again;
 
@@ -176,6 +176,34 @@ TEST(arguments_of_a_runtime)
 	EQ_STR(a.log, NULL);
 }
 
+static const char *victim_of(const char *const *words)
+{
+	struct setup_runtime_args a;
+
+	args_of(words, &a);
+	return a.victim;
+}
+
+TEST(who_gets_sigkill)
+{
+	struct setup_runtime_args a;
+
+	args_of((const char *[]){ "--root=/r", "--log", "/l", "kill", "--all", "pod", "9", NULL },
+		&a);
+	EQ_STR(a.victim, "pod");
+	EQ_STR(a.root, "/r");
+	EQ_STR(a.bundle, NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "SIGKILL", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "KILL", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", "15", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "pod", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", "9", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "delete", "--force", "pod", NULL }), "pod");
+	EQ_STR(victim_of((const char *[]){ "delete", "pod", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "exec", "pod", "9", NULL }), NULL);
+	EQ_STR(victim_of((const char *[]){ "kill", NULL }), NULL);
+}
+
 static void put_program(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0755);
@@ -230,7 +258,7 @@ TEST(runtime_is_found)
 TEST(crun_is_told_of_missing_cgroups)
 {
 	static const char *const words[] = { "create", "id" };
-	struct setup_facts f = { .cgroup = false };
+	struct host_container f = { .cgroup = false };
 	char *const *argv = (char *const *)(uintptr_t)words;
 	K3_AUTO_FREE char **crun = setup_runtime_argv("/x/crun", &f, 2, argv);
 	K3_AUTO_FREE char **runc = setup_runtime_argv("/x/runc", &f, 2, argv);

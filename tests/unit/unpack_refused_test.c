@@ -326,4 +326,41 @@ TEST(copies_without_the_usual_calls)
 	place_close(&p);
 }
 
+TEST(each_call_alone_can_be_missing)
+{
+	for (unsigned what = 1; what & REFUSE_GVISOR; what <<= 1) {
+		struct place p;
+
+		place_open(&p);
+		refuse_run(what, tree_in_gvisor, &p);
+		refuse_run(what, copies_in_gvisor, &p);
+		place_close(&p);
+	}
+}
+
+static void copy_without_holes(void *arg)
+{
+	struct place *p = arg;
+	char got[8] = { 0 };
+	int fd = openat(p->top, "sparse", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	CHECK(fd >= 0 && !ftruncate(fd, SPARSE_SIZE) && pwrite(fd, "end", 3, SPARSE_SIZE - 3) == 3);
+	close(fd);
+	OK(k3_copy_node(p->top, "sparse", p->root, "copy", true, &err));
+	EQ_INT(look(p->root, "copy").st_size, SPARSE_SIZE);
+	fd = openat(p->root, "copy", O_RDONLY | O_CLOEXEC);
+	EQ_INT(pread(fd, got, sizeof(got), SPARSE_SIZE - 3), 3);
+	EQ_STR(got, "end");
+	close(fd);
+}
+
+TEST(copies_where_nobody_knows_of_holes)
+{
+	struct place p;
+
+	place_open(&p);
+	refuse_run(REFUSE_HOLES | REFUSE_REFLINK, copy_without_holes, &p);
+	place_close(&p);
+}
+
 UNIT_MAIN
