@@ -45,7 +45,7 @@ endif
 
 WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
-	-Wimplicit-fallthrough -Wno-missing-field-initializers -fno-common
+	-Wimplicit-fallthrough -fno-common
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong \
 	-fstack-clash-protection $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 # One set of objects is linked into the program and both libraries.  That nobody replaces single

@@ -5,11 +5,11 @@
 
 static const struct command subcommands[] = {
 	{ "bundle create", NULL, "[OPTIONS] -o FILE REF...",
-	  "Fetch images and write them, ready to be applied, into one file", bundle_create },
+	  "Fetch images and write them, ready to be applied, into one file", .run = bundle_create },
 	{ "bundle apply", NULL, "[OPTIONS] FILE|-",
-	  "Put the images of a bundle into a containerd root", bundle_apply },
+	  "Put the images of a bundle into a containerd root", .run = bundle_apply },
 	{ "bundle inspect", NULL, "[OPTIONS] FILE|-", "Show what a bundle says is in it",
-	  bundle_inspect },
+	  .run = bundle_inspect },
 };
 
 int cmd_bundle(const struct cli *c, const struct command *cmd, int argc, char **argv)

@@ -281,7 +281,7 @@ int cmd_config(const struct cli *c, const struct command *cmd, int argc, char **
 {
 	static const struct command subcommands[] = {
 		{ "config show", NULL, "[OPTIONS] REF",
-		  "Show which files decide how a registry is asked", config_show },
+		  "Show which files decide how a registry is asked", .run = config_show },
 	};
 
 	return cli_group(c, cmd, subcommands, K3_ARRAY_LEN(subcommands), argc, argv);

@@ -310,13 +310,13 @@ static int check_algorithm(struct known *k, const char *alg, struct k3_err *e)
 /* Whether anything is in it but what is kept there on purpose. */
 static int is_leftover(struct imp *i, bool *yes, struct k3_err *e)
 {
-	__attribute__((cleanup(closedirp))) DIR *d = NULL;
+	IMP_AUTO_LIST DIR *d = NULL;
 	const char *name;
 
 	*yes = false;
-	if (open_list(i, IMP_STAGE_DIR, &d, e))
+	if (imp_list_open(i, IMP_STAGE_DIR, &d, e))
 		return -1;
-	while (!*yes && (name = next_name(d)))
+	while (!*yes && (name = imp_list_next(d)))
 		*yes = strcmp(name, IMP_LOSSES) != 0;
 	return 0;
 }
