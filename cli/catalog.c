@@ -20,12 +20,10 @@ void catalog_rows(struct catalog_where *where, struct opt rows[CATALOG_ROWS])
 				"containerd's root (default: the one of k3s if\nk3s is installed, "
 				"else containerd's)",
 				&where->root };
-	rows[1] = (struct opt){ "namespace",
-				'n',
-				OPT_STR,
-				"NAME",
-				"containerd namespace (default: k8s.io)",
-				&where->ns };
+	rows[1] = (struct opt){
+		"namespace", 'n', OPT_STR, "NAME", "containerd namespace (default: k8s.io)",
+		&where->ns
+	};
 	rows[2] = (struct opt){ 0 };
 }
 
@@ -88,8 +86,8 @@ static size_t group(struct records *all, struct placed *out)
 
 		out[n++].order = first->order;
 		*im = (struct catalog_image){ .target = first->target, .created = first->created };
-		for (end = k; end < all->n && oci_digest_eq(&all->v[end].target.digest,
-							    &first->target.digest);
+		for (end = k; end < all->n &&
+			      oci_digest_eq(&all->v[end].target.digest, &first->target.digest);
 		     end++) {
 			im->pinned = im->pinned || all->v[end].pinned;
 			im->managed = im->managed || all->v[end].managed;
@@ -402,7 +400,8 @@ static bool measure(const struct oci_ref *asked, const char *name, size_t *score
 	size_t apart = opts_distance(a, b);
 	bool near = apart <= 2 && 2 * apart < strlen(a);
 
-	*score = 100 * apart + opts_distance(asked->tag ? asked->tag : "", have.tag ? have.tag : "");
+	*score = 100 * apart +
+		 opts_distance(asked->tag ? asked->tag : "", have.tag ? have.tag : "");
 	if (strcmp(asked->repo, have.repo) != 0 || strcmp(asked->host, have.host) != 0)
 		*score += 50;
 	oci_ref_release(&have);
@@ -503,8 +502,7 @@ static void add_blob(struct catalog_parts *p, const struct oci_digest *d)
 }
 
 /* What is no image of layers, an attestation for one, has blobs all the same. */
-static void add_manifest(const struct catalog *c, const struct k3_buf *raw,
-			 struct catalog_parts *p)
+static void add_manifest(const struct catalog *c, const struct k3_buf *raw, struct catalog_parts *p)
 {
 	__attribute__((cleanup(oci_image_release))) struct oci_image img = { 0 };
 	K3_AUTO_BUF struct k3_buf config = K3_BUF(OCI_DOCUMENT_MAX);

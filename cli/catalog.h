@@ -25,7 +25,8 @@ struct catalog_image {
 	size_t nnames;
 	bool pinned, managed; /* one of its records says so */
 	int64_t created;      /* of its first record; 0 = not known */
-	/* What its documents tell, once catalog_read has read them; whole = false: some are missing */
+	/* What its documents tell, once catalog_read has read them; whole = false: some are missing
+	 */
 	bool read, whole, unpacked;
 	struct oci_platform platform;
 	struct oci_digest id;    /* of its config */
@@ -38,7 +39,7 @@ struct catalog_image {
 struct catalog {
 	struct imp *imp;
 	struct imp_view *view;
-	const char *root, *ns; /* borrowed */
+	const char *root, *ns;   /* borrowed */
 	struct catalog_image *v; /* in the order of their first names */
 	size_t n;
 };

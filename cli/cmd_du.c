@@ -119,8 +119,8 @@ static void attribute(struct du *d, const struct catalog_parts *parts)
 				add_use(&d->trees, c->tree, im);
 		}
 		for (size_t k = 0; k < parts[im].nblobs; k++) {
-			const struct imp_disk_blob *b =
-				imp_disk_blob(&d->disk, &parts[im].blobs[k]);
+			const struct imp_disk_blob *b = imp_disk_blob(&d->disk,
+								      &parts[im].blobs[k]);
 
 			if (b)
 				add_use(&d->blobs, (size_t)(b - d->disk.blobs), im);
@@ -209,8 +209,7 @@ static void sum_trees(struct du *d, struct users *by)
 		for (size_t t = 0; t < s->n; t++) {
 			const struct imp_disk_tree *tree = &d->disk.trees[s->trees[t]];
 			size_t before = by->n, at = first_use(&d->trees, s->trees[t]);
-			bool has_user =
-				at < d->trees.n && d->trees.v[at].thing == s->trees[t];
+			bool has_user = at < d->trees.n && d->trees.v[at].thing == s->trees[t];
 
 			add_users(d, &d->trees, s->trees[t], by);
 			used += by->n - before;

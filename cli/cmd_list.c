@@ -11,7 +11,13 @@
 
 #define JSON_MAX (64u << 20)
 
-enum filter_kind { FILTER_DANGLING, FILTER_PINNED, FILTER_UNPACKED, FILTER_COMPLETE, FILTER_PLATFORM };
+enum filter_kind {
+	FILTER_DANGLING,
+	FILTER_PINNED,
+	FILTER_UNPACKED,
+	FILTER_COMPLETE,
+	FILTER_PLATFORM
+};
 
 static const char *const filter_names[] = {
 	[FILTER_DANGLING] = "dangling", [FILTER_PINNED] = "pinned",
@@ -56,7 +62,8 @@ static int parse_filter(const char *word, struct filter *f, struct k3_err *e)
 		*f = (struct filter){ .kind = (enum filter_kind)k, .wanted = true };
 		if (k == FILTER_PLATFORM)
 			return value ? oci_platform_parse(value, &f->platform, e)
-				     : k3_fail(e, K3_USAGE, "--filter platform=OS/ARCH has a value");
+				     : k3_fail(e, K3_USAGE,
+					       "--filter platform=OS/ARCH has a value");
 		if (!value || !strcmp(value, "true"))
 			return 0;
 		f->wanted = false;
@@ -233,11 +240,11 @@ static void add_rows(const struct settings *s, const struct catalog_image *im, s
 
 static void print_table(const struct settings *s, const struct catalog *c)
 {
-	static const char *const narrow[] = { "IMAGE", "TAG", "IMAGE ID", "PLATFORM",
+	static const char *const narrow[] = { "IMAGE", "TAG",    "IMAGE ID", "PLATFORM",
 					      ">SIZE", "PINNED", "UNPACKED" };
-	static const char *const more[] = { "IMAGE",  "TAG",    "DIGEST", "IMAGE ID", "PLATFORM",
-					    ">SIZE",  "PINNED", "UNPACKED", ">LAYERS",
-					    ">SNAPSHOT", "CREATED" };
+	static const char *const more[] = { "IMAGE",    "TAG",       "DIGEST", "IMAGE ID",
+					    "PLATFORM", ">SIZE",     "PINNED", "UNPACKED",
+					    ">LAYERS",  ">SNAPSHOT", "CREATED" };
 	bool wide = !strcmp(s->output, "wide");
 	const char *const *heads = wide || s->digests ? more : narrow;
 	size_t n = wide ? K3_ARRAY_LEN(more) : K3_ARRAY_LEN(narrow) + s->digests;
@@ -272,8 +279,7 @@ static void print_ids(const struct settings *s, const struct catalog *c)
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct oci_digest *id =
-			c->v[i].whole ? &c->v[i].id : &c->v[i].target.digest;
+		const struct oci_digest *id = c->v[i].whole ? &c->v[i].id : &c->v[i].target.digest;
 		char text[OCI_DIGEST_TEXT_MAX];
 		bool again = false;
 

@@ -84,8 +84,8 @@ static void cost_row(struct table *t, const char *name, const struct pl_cost *c)
 
 static void print_cost(const struct pl_forecast *f)
 {
-	static const char *const heads[] = { "ON DISK", ">TREES", ">BYTES", ">FROM", ">TO",
-					     ">INODES", ">FROM",  ">TO" };
+	static const char *const heads[] = { "ON DISK", ">TREES",  ">BYTES", ">FROM",
+					     ">TO",     ">INODES", ">FROM",  ">TO" };
 	const struct pl_range blobs = { f->blob_bytes, f->blob_bytes, f->blob_bytes };
 	const struct pl_range files = { f->fetch_blobs, f->fetch_blobs, f->fetch_blobs };
 	const struct pl_cost stored = { 0, blobs, files };
@@ -225,9 +225,9 @@ static int plan(struct settings *s, const struct pl_opts *opts, const struct wan
 	o.arg = s;
 	if (pl_forecast(&o, w->reqs, w->n, cli->cancel, res, &f, &e))
 		return cli_error(&e);
-	const struct results out = {
-		.names = (const char *const *)w->names, .res = res, .n = w->n
-	};
+	const struct results out = { .names = (const char *const *)w->names,
+				     .res = res,
+				     .n = w->n };
 
 	for (size_t i = 0; i < w->n; i++)
 		if (res[i].rc)
@@ -285,8 +285,7 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 		return cli_error(&e);
 	}
 	archives.platform = o.platform;
-	if (wanted_gather(&w, &from, &e) ||
-	    imp_config_load(s->where.root, NULL, &config, &e) ||
+	if (wanted_gather(&w, &from, &e) || imp_config_load(s->where.root, NULL, &config, &e) ||
 	    registry_flags_configure(&s->registry, &config, &o.fetch, &e))
 		return cli_error(&e);
 	return w.n ? plan(s, &o, &w, c) : 0;
@@ -295,7 +294,8 @@ static int prepare(struct settings *s, const struct words *args, const struct cl
 static const char about[] =
 	"\n"
 	"REF is what preload takes: a registry name or a source (oci:DIR, oci-archive:FILE,\n"
-	"docker-archive:FILE).  Only manifests are fetched, no layer, and nothing is written; what\n"
+	"docker-archive:FILE).  Only manifests are fetched, no layer, and nothing is written; "
+	"what\n"
 	"the store has is subtracted, and what images share counts once.  The pause image, which\n"
 	"preload adds by itself, is not among them.\n"
 	"\nExamples:\n"

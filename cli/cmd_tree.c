@@ -30,8 +30,8 @@ struct tree {
 	struct oci_map map;
 	struct node top; /* of no layer: its children are bottom layers */
 	struct node *nodes, **last;
-	bool *chosen;    /* as catalog.v */
-	bool *in_tree;   /* its documents are there */
+	bool *chosen;  /* as catalog.v */
+	bool *in_tree; /* its documents are there */
 };
 
 static void tree_release(struct tree *t)
@@ -184,8 +184,7 @@ static void put_image(const struct drawing *d, size_t image)
 }
 
 /* One layer, or a run of them that nothing branches off: from `low` up to n. */
-static void put_layers(const struct drawing *d, const struct node *n, size_t layers,
-		       uint64_t bytes)
+static void put_layers(const struct drawing *d, const struct node *n, size_t layers, uint64_t bytes)
 {
 	char text[OCI_DIGEST_TEXT_MAX], size[16];
 
@@ -193,8 +192,7 @@ static void put_layers(const struct drawing *d, const struct node *n, size_t lay
 		printf("%zu layers to ", layers);
 	oci_digest_format(&n->layer.blob.digest, text);
 	cli_size(bytes, size, sizeof(size));
-	printf(d->no_trunc ? "%s  %s%s" : "%.19s  %s%s", text, size,
-	       n->stored ? "" : "  no blob");
+	printf(d->no_trunc ? "%s  %s%s" : "%.19s  %s%s", text, size, n->stored ? "" : "  no blob");
 	if (n->has_snapshot) {
 		cli_size(n->snapshot.bytes, size, sizeof(size));
 		printf("  snapshot %" PRIu64 " (%s)", n->snapshot.id, size);
@@ -393,14 +391,14 @@ static int tree(const struct settings *s, const struct words *refs, const struct
 		t.chosen[chosen[k] - t.c.v] = true;
 	if (load(&t, &e))
 		return cli_error(&e);
-	return cli_finish(!strcmp(s->output, "json")
-				  ? print_json(&t)
-				  : print_text(&t, s->every_layer, s->no_trunc));
+	return cli_finish(!strcmp(s->output, "json") ? print_json(&t)
+						     : print_text(&t, s->every_layer, s->no_trunc));
 }
 
 static const char about[] =
 	"\n"
-	"Images that begin with the same layers stand on one branch.  Layers that nothing branches\n"
+	"Images that begin with the same layers stand on one branch.  Layers that nothing "
+	"branches\n"
 	"off are one line; a snapshot is told with the layer on its top.  With REF, only the\n"
 	"branches of those images are drawn.  Works while containerd or k3s runs, too.\n"
 	"\nExamples:\n"

@@ -156,7 +156,7 @@ static int documents(const struct inspected *x, struct k3_jw *w, struct k3_err *
 
 		k3_jw_obj(w, NULL);
 		k3_jw_str(w, "kind",
-			  k == f->ndocs	      ? "config"
+			  k == f->ndocs       ? "config"
 			  : k + 1 == f->ndocs ? "manifest"
 					      : "index");
 		descriptor(w, d);

@@ -99,8 +99,8 @@ static int config(const struct inspected *x, struct k3_err *e)
 
 static void layers(const struct inspected *x)
 {
-	static const char *const heads[] = { ">#",     "LAYER", ">SIZE",    "BLOB",
-					     "CHAIN ID", ">SNAPSHOT", "STATE", ">ON DISK", ">INODES" };
+	static const char *const heads[] = { ">#",        "LAYER", ">SIZE",    "BLOB",   "CHAIN ID",
+					     ">SNAPSHOT", "STATE", ">ON DISK", ">INODES" };
 	__attribute__((cleanup(table_release))) struct table t = { 0 };
 
 	table_begin(&t, heads, K3_ARRAY_LEN(heads));

@@ -157,8 +157,8 @@ void losses_warn(const struct losses *l, size_t image, const char *name, bool to
 	for (int i = 0; i < UNPACK_LOSS_KINDS; i++) {
 		if (!im->count[i])
 			continue;
-		fprintf(stderr, "%s %llu %s%s", comma, (unsigned long long)im->count[i], unpack_loss_name((enum unpack_loss_kind)i),
-			im->count[i] == 1 ? "" : "s");
+		fprintf(stderr, "%s %llu %s%s", comma, (unsigned long long)im->count[i],
+			unpack_loss_name((enum unpack_loss_kind)i), im->count[i] == 1 ? "" : "s");
 		comma = ",";
 	}
 	fprintf(stderr, "%s\n", told ? "" : "; -v lists them, --on-loss decides about them");

@@ -6,7 +6,8 @@
 #include "base/err.h"
 
 struct table {
-	const char *const *heads; /* borrowed; one that begins with '>' is of a right-aligned column */
+	const char *const
+		*heads; /* borrowed; one that begins with '>' is of a right-aligned column */
 	size_t columns;
 	char **cells; /* rows one after the other, the heads not among them */
 	size_t n, cap;

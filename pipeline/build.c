@@ -107,9 +107,9 @@ static void report_loss(void *arg, enum unpack_loss_kind kind, const char *path,
 	const char *why = strerrordesc_np(errnum);
 
 	imp_tree_lost(l->tree->imp, &(struct imp_loss){ .kind = unpack_loss_name(kind),
-							 .path = path,
-							 .what = what,
-							 .why = why ? why : "" });
+							.path = path,
+							.what = what,
+							.why = why ? why : "" });
 	K3_WITH_MONITOR(l->run->mon);
 	for (size_t i = 0; i < b->nusers; i++) {
 		struct image *im = b->users[i];
