@@ -293,21 +293,28 @@ static bool zone(const char *p, const char *end, int *east)
 	return true;
 }
 
+/* "2024-01-31T23:59:59" */
+static bool date_and_time(const char **p, const char *end, struct tm *tm)
+{
+	int *const fields[] = { &tm->tm_year, &tm->tm_mon, &tm->tm_mday,
+				&tm->tm_hour, &tm->tm_min, &tm->tm_sec };
+	static const char between[] = "--T::";
+
+	for (size_t k = 0; k < K3_ARRAY_LEN(fields); k++)
+		if (!digits(p, end, k ? 2 : 4, fields[k]) ||
+		    (between[k] && !sign(p, end, between[k])))
+			return false;
+	return tm->tm_mon >= 1 && tm->tm_mon <= 12 && tm->tm_mday >= 1 && tm->tm_mday <= 31 &&
+	       tm->tm_hour <= 23 && tm->tm_min <= 59 && tm->tm_sec <= 60;
+}
+
 bool reach_time(struct bolt_val text, int64_t *out)
 {
-	const char *p = text.p, *end = p + text.n;
+	const char *p = text.p, *end = text.n ? p + text.n : p;
 	struct tm tm = { 0 };
 	int east;
 
-	if (!text.n || !digits(&p, end, 4, &tm.tm_year) || !sign(&p, end, '-') ||
-	    !digits(&p, end, 2, &tm.tm_mon) || !sign(&p, end, '-') ||
-	    !digits(&p, end, 2, &tm.tm_mday) || !sign(&p, end, 'T') ||
-	    !digits(&p, end, 2, &tm.tm_hour) || !sign(&p, end, ':') ||
-	    !digits(&p, end, 2, &tm.tm_min) || !sign(&p, end, ':') ||
-	    !digits(&p, end, 2, &tm.tm_sec))
-		return false;
-	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+	if (!text.n || !date_and_time(&p, end, &tm))
 		return false;
 	if (p < end && *p == '.')
 		for (p++; p < end && *p >= '0' && *p <= '9'; p++)
