@@ -47,8 +47,8 @@ static int key_cmp(const void *a, const void *b)
 static struct imp_disk_tree *find_tree(const struct look *l, struct bolt_val name)
 {
 	const struct key want = { .name = name };
-	const struct key *k =
-		l->n ? bsearch(&want, l->keys, l->n, sizeof(*l->keys), key_cmp) : NULL;
+	const struct key *k = l->n ? bsearch(&want, l->keys, l->n, sizeof(*l->keys), key_cmp)
+				   : NULL;
 
 	return k ? &l->out->trees[k->tree] : NULL;
 }

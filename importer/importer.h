@@ -245,11 +245,11 @@ K3_MUST int imp_view_snapshot_labels(struct imp_view *v, const struct oci_digest
 
 /* A snapshot as both databases have it. */
 struct imp_snapshot_info {
-	uint64_t id;   /* its number; imp_snapshot_name() is its directory */
-	char *name;    /* its key in metadata.db, "k8s.io/2/sha256:..." */
-	char *parent;  /* key of what it stands on, or NULL; our live ones stand on nothing */
-	int kind;      /* imp_kind_name */
-	bool directory;         /* it is there */
+	uint64_t id;    /* its number; imp_snapshot_name() is its directory */
+	char *name;     /* its key in metadata.db, "k8s.io/2/sha256:..." */
+	char *parent;   /* key of what it stands on, or NULL; our live ones stand on nothing */
+	int kind;       /* imp_kind_name */
+	bool directory; /* it is there */
 	uint64_t bytes, inodes; /* as whoever made it has counted, see docs/commands.md */
 	int64_t created;        /* unix seconds; 0 = not known */
 };
@@ -278,8 +278,8 @@ struct imp_disk_share {
 };
 struct imp_disk_blob {
 	struct oci_digest digest;
-	uint64_t bytes;  /* on disk; 0: there is no file */
-	bool kept;       /* as that of a tree */
+	uint64_t bytes; /* on disk; 0: there is no file */
+	bool kept;      /* as that of a tree */
 };
 /* All below a root, in bytes of whole blocks as du counts them, mount points left out. */
 struct imp_disk {

@@ -411,8 +411,8 @@ static int publish_trees(struct live *l, struct k3_err *e)
 	struct k3_err ignored;
 
 	if (!l->plan.ntrees || (!fill_trees(l, prepared, e) &&
-				 !imp_losses_keep(l->i, l->plan.trees, l->plan.ntrees, e) &&
-				 !commit_trees(l, prepared, e)))
+				!imp_losses_keep(l->i, l->plan.trees, l->plan.ntrees, e) &&
+				!commit_trees(l, prepared, e)))
 		return 0;
 	for (size_t k = 0; k < l->plan.ntrees; k++)
 		if (prepared[k])

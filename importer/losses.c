@@ -139,8 +139,8 @@ int imp_losses_parse(const void *text, size_t n, uint64_t id, const char *chain,
 
 	if (!k3_json_u64(k3_json_get(top, "schemaVersion"), &schema) || schema != SCHEMA ||
 	    !k3_json_u64(k3_json_get(top, "snapshot"), &snapshot) || !of ||
-	    !k3_json_u64(k3_json_get(top, "total"), &total) ||
-	    k3_json_len(list) % FIELDS || k3_json_len(list) / FIELDS > total)
+	    !k3_json_u64(k3_json_get(top, "total"), &total) || k3_json_len(list) % FIELDS ||
+	    k3_json_len(list) / FIELDS > total)
 		return k3_fail(e, K3_FORMAT, "is not a list of losses as this k3simg keeps them");
 	if (snapshot != id || strcmp(of, chain) != 0)
 		return k3_fail(e, K3_FORMAT, "is of another snapshot");

@@ -116,8 +116,7 @@ static void find_nodes(struct create *c)
 	c->nodes = k3_xcalloc(c->doc.n, sizeof(struct node *));
 	for (size_t i = 0; i < c->doc.n; i++)
 		if (c->doc.members[i].kind == BUNDLE_TAR)
-			oci_map_put(&places, &c->doc.members[i].digest,
-				      (void *)(uintptr_t)(i + 1));
+			oci_map_put(&places, &c->doc.members[i].digest, (void *)(uintptr_t)(i + 1));
 	for (const struct node *n = c->run.nodes; n; n = n->next) {
 		size_t place = (uintptr_t)oci_map_get(&places, &n->layer->diff_id);
 

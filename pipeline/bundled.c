@@ -159,7 +159,7 @@ static void assign(struct run *r, const struct bundle_doc *doc)
 		const struct bundle_member *m = &doc->members[i];
 
 		oci_map_put(m->kind == BUNDLE_TAR ? &tars : &blobs, &m->digest,
-			      (void *)(uintptr_t)(i + 1));
+			    (void *)(uintptr_t)(i + 1));
 	}
 	for (size_t i = 0; i < r->nblobs; i++)
 		r->blobs[i]->member = (uintptr_t)oci_map_get(&blobs, &r->blobs[i]->desc->digest) -

@@ -80,8 +80,8 @@ struct run {
 	struct fetch *fetch;
 	unsigned jobs, transfers; /* most builders and connections at a time */
 	bool blobs_only;          /* nothing is built or committed */
-	bool look_only;           /* nothing is written at all; imp is NULL where there is no root */
-	bool in_order; /* a source that is read once: all blobs, then one tree after the other */
+	bool look_only; /* nothing is written at all; imp is NULL where there is no root */
+	bool in_order;  /* a source that is read once: all blobs, then one tree after the other */
 	struct fetch_session *sessions[PL_TRANSFERS_MAX];
 	struct k3_monitor *mon;
 	uint64_t start_ms;

@@ -226,7 +226,7 @@ static size_t list_blobs(const struct save *s, const struct oci_desc **out)
 			out[n++] = &im->docs.items[d];
 		for (size_t b = 0; !im->res->rc && b < im->blobs.n; b++) {
 			const struct save_blob *blob = oci_map_get(&s->map,
-								     &im->blobs.items[b].digest);
+								   &im->blobs.items[b].digest);
 
 			if (!blob->left_out)
 				out[n++] = blob->desc;

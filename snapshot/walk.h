@@ -62,10 +62,10 @@ struct walk_job {
 };
 
 /*
- * Never follows a symlink; a mount point is K3_BUSY, unless it is skipped.  Other threads are started only when there
- * is work for them; where the system refuses one, the walk goes on with fewer.  The first
- * failure is the one reported and stops all threads; none runs any more on return.
- * Uses at most 36 descriptors per thread (half of that for one tree), however deep the tree
+ * Never follows a symlink; a mount point is K3_BUSY, unless it is skipped.  Other threads are
+ * started only when there is work for them; where the system refuses one, the walk goes on with
+ * fewer.  The first failure is the one reported and stops all threads; none runs any more on
+ * return. Uses at most 36 descriptors per thread (half of that for one tree), however deep the tree
  * is, and no recursion.
  */
 K3_MUST int walk_trees(const struct walk_job *job, struct k3_err *e);

@@ -29,12 +29,13 @@ TEST(gzip_tells_at_its_end)
 
 TEST(zstd_tells_in_its_header)
 {
-	/* RFC 8878 3.1.1.1: sizes of 1, 2, 4 and 8 bytes, with and without window and dictionary. */
+	/* RFC 8878 3.1.1.1: sizes of 1, 2, 4 and 8 bytes, with and without window and dictionary.
+	 */
 	static const uint8_t one[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x20, 200 };
 	static const uint8_t two[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x00, 0x10 };
 	static const uint8_t four[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x80, 0x58, 0x40, 0x42, 0x0f, 0 };
-	static const uint8_t eight[] = { 0x28, 0xb5, 0x2f, 0xfd, 0xc1, 0x58, 7, 0, 0, 0,
-					 0,    2,    0,	   0,	 0 };
+	static const uint8_t eight[] = { 0x28, 0xb5, 0x2f, 0xfd, 0xc1, 0x58, 7, 0,
+					 0,    0,    0,    2,    0,    0,    0 };
 	static const uint8_t none[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0, 0, 0, 0, 0, 0 };
 	uint64_t size;
 
