@@ -703,8 +703,8 @@ int imp_daemon_image(struct imp_daemon *d, const char *name, const struct oci_de
 	return rc ? k3_wrap(e, "image record %s", name) : 0;
 }
 
-int imp_daemon_pin_image(struct imp_daemon *d, const char *name, bool pin, bool *found,
-			 struct k3_err *e)
+int imp_daemon_pin_image(struct imp_daemon *d, const char *name, const struct oci_desc *target,
+			 bool pin, bool *found, struct k3_err *e)
 {
 	GRPC_AUTO_MSG struct grpc_msg m = GRPC_MSG;
 	size_t at = grpc_open(&m, 1);
@@ -714,6 +714,8 @@ int imp_daemon_pin_image(struct imp_daemon *d, const char *name, bool pin, bool 
 	/* A label that the mask names and the image has not is removed. */
 	if (pin)
 		grpc_put_pair(&m, 2, IMP_LABEL_PINNED, "pinned");
+	/* Not in the mask, but containerd 2.1 ends itself (nil pointer) on an image without. */
+	put_target(&m, target);
 	grpc_close(&m, at);
 	at = grpc_open(&m, 2);
 	grpc_put_str(&m, 1, "labels." IMP_LABEL_PINNED);

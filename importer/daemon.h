@@ -98,8 +98,12 @@ K3_MUST int imp_daemon_has_chain(struct imp_daemon *d, const struct oci_digest *
 K3_MUST int imp_daemon_image(struct imp_daemon *d, const char *name, const struct oci_desc *target,
 			     bool pin, bool *changed, struct k3_err *e);
 
-/* Sets or removes the pin of a record.  *found = false: there is no such record. */
-K3_MUST int imp_daemon_pin_image(struct imp_daemon *d, const char *name, bool pin, bool *found,
+/*
+ * Sets or removes the pin of a record, whose target is told and stays what it is.  *found = false:
+ * there is no such record.
+ */
+K3_MUST int imp_daemon_pin_image(struct imp_daemon *d, const char *name,
+				 const struct oci_desc *target, bool pin, bool *found,
 				 struct k3_err *e);
 /* Removes a record; *found = false: somebody else did. */
 K3_MUST int imp_daemon_drop_image(struct imp_daemon *d, const char *name, bool *found,

@@ -43,7 +43,7 @@ const char *imp_item_bucket(enum imp_item_kind kind)
 	static const char *const buckets[] = {
 		[IMP_ITEM_IMAGE] = "images",
 		[IMP_ITEM_BLOB] = "content/blob",
-		[IMP_ITEM_SNAPSHOT] = "snapshots/" IMP_SNAPSHOTTER,
+		[IMP_ITEM_SNAPSHOT] = ("snapshots/" IMP_SNAPSHOTTER),
 		[IMP_ITEM_INGEST] = "content/ingests",
 		[IMP_ITEM_LEASE] = "leases",
 		[IMP_ITEM_OTHER] = "",

@@ -580,7 +580,7 @@ struct imp_edit {
 	 */
 	bool had;
 	struct oci_digest had_target;
-	struct oci_desc target; /* of IMP_EDIT_SET */
+	struct oci_desc target; /* of IMP_EDIT_SET; of pins set by imp_edit */
 	bool pin;               /* of IMP_EDIT_SET: pinned, too; a pin that is there stays */
 	const char *like;       /* of IMP_EDIT_SET: a name that this image has already, or NULL */
 	bool changed;           /* out: it was not so already */

@@ -32,6 +32,8 @@ static int check_edit(struct imp_view *v, struct imp_edit *edit, struct k3_err *
 		return k3_wrap(e, "image record %s", edit->name);
 	edit->changed = (edit->kind != IMP_EDIT_PIN || !r.pinned) &&
 			(edit->kind != IMP_EDIT_UNPIN || r.pinned);
+	if (edit->kind == IMP_EDIT_PIN || edit->kind == IMP_EDIT_UNPIN)
+		edit->target = r.target;
 	return imp_edit_check(edit, rec, &r.target.digest, e);
 }
 
@@ -58,8 +60,8 @@ static int edit_one(struct imp_daemon *d, struct imp_edit *edit, struct k3_err *
 		return imp_daemon_image(d, edit->name, &edit->target, edit->pin, &edit->changed, e);
 	case IMP_EDIT_PIN:
 	case IMP_EDIT_UNPIN:
-		if (edit->changed &&
-		    imp_daemon_pin_image(d, edit->name, edit->kind == IMP_EDIT_PIN, &found, e))
+		if (edit->changed && imp_daemon_pin_image(d, edit->name, &edit->target,
+							  edit->kind == IMP_EDIT_PIN, &found, e))
 			return -1;
 		return found ? 0 : imp_edit_check(edit, false, NULL, e);
 	case IMP_EDIT_DROP:

@@ -218,7 +218,15 @@ check "verify has nothing to say" "$K3SIMG" verify --root "$root"
 
 # ---- everything ------------------------------------------------------------
 
-mapfile -t all < <(names "$root")
+# An index and its manifest are two targets of one ID, whose name goes over to the one that stays.
+manifest=$(json '[m["digest"] for m in x["manifests"] if m["platform"]["architecture"] == "amd64"][0]' \
+    <"$root/$BLOBS/$(image_digest multi:1 | cut -d: -f2)")
+check "preload by the digest of the manifest" "$K3SIMG" preload -q --root "$root" "${how[@]}" --pause none "$R/multi@$manifest"
+id=$(json 'x["config"]["digest"]' <"$root/$BLOBS/${manifest#*:}")
+check "rm of the manifest" k rm -q --force "$R/multi@$manifest"
+check_has "the ID leads to the index" "$(meta "$META" | grep -F "\"images\"/\"$id\"")" "\"digest\" = \"$(image_digest multi:1)\""
+check "and that is whole" "$K3SIMG" verify -q --root "$root"
+mapfile -t all < <("$K3SIMG" list --root "$root" -o name)
 check "rm of all" k rm -q --force "${all[@]}"
 check "rm in the other namespace" k rm -q --namespace other "$R/zstd:1"
 k prune -q >"$T/pruned" 2>&1
