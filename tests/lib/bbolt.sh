@@ -38,7 +38,7 @@ bbolt_program() {
     tool=$(_bbolt_tool) && printf '%s\n' "$tool/bboltcheck"
 }
 
-_bbolt_edit_build() {
+_bboltedit_build() {
     # shellcheck disable=SC2086
     install_packages $BBOLT_PACKAGES &&
         GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$1/cache HOME=$1 \
@@ -46,9 +46,9 @@ _bbolt_edit_build() {
         chmod -R u+w "$1/cache" && rm -rf -- "$1/cache"
 }
 
-# bbolt_editor: the program that edits one record of a file; see bboltedit/main.go.
+# bbolt_editor: the program that makes single edits, as bboltedit/main.go has them.
 bbolt_editor() {
     local tool
-    tool=$(cached "bboltedit-$(sha256sum <"$LIB/bboltedit/main.go" | cut -c1-12)" _bbolt_edit_build) &&
+    tool=$(cached "bboltedit-$(sha256sum <"$LIB/bboltedit/main.go" | cut -c1-12)" _bboltedit_build) &&
         printf '%s\n' "$tool/bboltedit"
 }
