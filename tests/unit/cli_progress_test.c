@@ -617,8 +617,7 @@ TEST(drawn_again)
 	static const size_t sizes[][2] = { { 80, 24 }, { 40, 12 }, { 20, 10 } };
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(sizes); i++) {
-		K3_AUTO_FREE char *name =
-			k3_xasprintf("again-%zux%zu", sizes[i][0], sizes[i][1]);
+		K3_AUTO_FREE char *name = k3_xasprintf("again-%zux%zu", sizes[i][0], sizes[i][1]);
 		struct screen *v = new_screen(sizes[i][0], sizes[i][1]);
 		struct play s;
 
