@@ -160,8 +160,7 @@ static void plan_few(struct play *s)
 		"docker.io/library/busybox:1.36",
 		"docker.io/library/nginx:1.27-alpine",
 		"docker.io/rancher/mirrored-pause:3.6",
-		"ghcr.io/some-organisation/platform/services/"
-		"application-server-with-a-name:v1.24.3",
+		"ghcr.io/some-organisation/services/an-application-server-with-a-name:v1.24.3",
 		"docker.io/library/redis:7",
 		"registry.example.org/no/such:1",
 	};
