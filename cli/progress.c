@@ -14,7 +14,6 @@
 #include "cli/progress_words.h"
 
 #define REDRAW_MS 100u
-#define ABOVE_MAX (256u << 10) /* of lines that wait for the next drawing */
 
 struct progress {
 	struct progress_opts o;
@@ -159,7 +158,7 @@ struct progress *progress_new(const struct progress_opts *o)
 	p->o = *o;
 	now = now_of(p);
 	p->mon = k3_monitor_new();
-	p->above = K3_BUF(ABOVE_MAX);
+	p->above = K3_BUF(BARS_ABOVE_MAX);
 	p->safe_names = k3_xcalloc(o->n, sizeof(*p->safe_names));
 	for (size_t i = 0; i < o->n; i++)
 		p->safe_names[i] = safe_text(o->names[i]);

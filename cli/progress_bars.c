@@ -12,8 +12,8 @@
 /* Wider or higher ones are used as far as that: lines of 200 columns are hard to read. */
 #define COLUMNS_MAX 100u
 #define ROWS_MAX 100u
-/* Each with its colours and a bar of 3 bytes a column. */
-#define FRAME_MAX (ROWS_MAX * COLUMNS_MAX * 16u)
+/* Each with its colours and a bar of 3 bytes a column; and of lines above that are short. */
+#define FRAME_MAX (ROWS_MAX * COLUMNS_MAX * 16u + 4 * BARS_ABOVE_MAX)
 #define WIDE 64u
 #define MEDIUM 34u
 #define BAR_MAX 60u
@@ -536,6 +536,7 @@ void bars_draw(struct bars *b, const struct bars_view *v, const char *above, uin
 	draw_images(&s, (enum level)b->level);
 	s.lines = 0;
 	draw_summary(&s);
+	b->lost = b->lost || s.row.failed;
 	end_frame(b);
 }
 

@@ -12,6 +12,9 @@
 #include "cli/row.h"
 #include "cli/terminal.h"
 
+/* Most bytes of lines above: a path, escaped, has room. */
+#define BARS_ABOVE_MAX (64u << 10)
+
 struct bars {
 	const struct terminal *terminal;
 	struct row_look look;

@@ -160,8 +160,7 @@ static void plan_few(struct play *s)
 		"docker.io/library/busybox:1.36",
 		"docker.io/library/nginx:1.27-alpine",
 		"docker.io/rancher/mirrored-pause:3.6",
-		"ghcr.io/some-organisation/platform/services/"
-		"application-server-with-a-name:v1.24.3",
+		"ghcr.io/some-organisation/services/an-application-server-with-a-name:v1.24.3",
 		"docker.io/library/redis:7",
 		"registry.example.org/no/such:1",
 	};
@@ -617,8 +616,7 @@ TEST(drawn_again)
 	static const size_t sizes[][2] = { { 80, 24 }, { 40, 12 }, { 20, 10 } };
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(sizes); i++) {
-		K3_AUTO_FREE char *name =
-			k3_xasprintf("again-%zux%zu", sizes[i][0], sizes[i][1]);
+		K3_AUTO_FREE char *name = k3_xasprintf("again-%zux%zu", sizes[i][0], sizes[i][1]);
 		struct screen *v = new_screen(sizes[i][0], sizes[i][1]);
 		struct play s;
 
