@@ -52,7 +52,7 @@ containerd_stop() {
 
 # A pod of an image that is preloaded: it runs, and is removed.
 start() {
-    k3simg verify --start --timeout 180s -o json "$@"
+    k3simg verify --start --timeout 400s -o json "$@"
 }
 
 # Trees that are there, in a root.
