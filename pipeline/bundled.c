@@ -117,15 +117,15 @@ void bundled_members(const struct run *r, struct bundle_doc *out)
 
 void bundled_mark_decoded(struct run *r)
 {
-	struct digestmap tars = { 0 };
+	struct oci_map tars = { 0 };
 
 	for (struct node *n = r->nodes; n; n = n->next) {
-		if (!is_compressed(n->layer) || digestmap_get(&tars, &n->layer->diff_id))
+		if (!is_compressed(n->layer) || oci_map_get(&tars, &n->layer->diff_id))
 			continue;
 		n->decoded = true;
-		digestmap_put(&tars, &n->layer->diff_id, n);
+		oci_map_put(&tars, &n->layer->diff_id, n);
 	}
-	digestmap_release(&tars);
+	oci_map_release(&tars);
 }
 
 static bool same_member(const struct bundle_member *a, const struct bundle_member *b)
