@@ -26,7 +26,7 @@ VERSION := $(shell cat VERSION)
 PKG_CONFIG ?= pkg-config
 
 FOLDERS := base kube host oci bolt registry fetch unpack archive bundle snapshot grpc cri importer doctor pipeline setup cli
-LIBS := libcurl libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
+LIBS := libnghttp2 libcrypto jansson yaml-0.1 zlib libzstd
 
 ISAL ?= $(shell $(PKG_CONFIG) --exists libisal && echo 1 || echo 0)
 ifeq ($(ISAL),1)
@@ -63,7 +63,7 @@ endif
 
 B := $(O)/$(V)
 ALL_CPPFLAGS := -I. -D_GNU_SOURCE -DK3_VERSION='"$(VERSION)"' $(FEATURES) \
-	$(shell $(PKG_CONFIG) --cflags $(LIBS)) $(CPPFLAGS)
+	$(shell $(PKG_CONFIG) --cflags libcurl $(LIBS)) $(CPPFLAGS)
 ALL_CFLAGS := -std=gnu11 -pthread $(WARN) $(FLAGS_$(V)) $(CFLAGS)
 ALL_LDFLAGS := -pthread $(LD_$(V)) $(LDFLAGS)
 LDLIBS := $(shell $(PKG_CONFIG) --libs $(LIBS))

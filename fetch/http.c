@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fetch/http.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "fetch/libcurl.h"
 
 #define RECEIVE_BUFFER (256L << 10)
 #define CONNECTIONS_MAX 4L /* registry, token service, blob storage, one spare */
@@ -46,6 +46,8 @@ struct http {
 
 int http_global_init(struct k3_err *e)
 {
+	if (libcurl_load(e))
+		return -1;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return k3_fail(e, K3_BUG, "libcurl does not start");
 	return 0;

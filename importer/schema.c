@@ -221,43 +221,74 @@ int imp_dbs_sound(struct imp *i, const struct imp_dbs *d, struct k3_err *e)
 	return imp_native_highest(d->native, &i->highest_native, e);
 }
 
-/* `name` exists and was not opened: fails if the other file has something in that bucket. */
-static int match(struct imp *i, const char *name, struct bolt_db *other,
-		 const struct bolt_val *names, size_t n, struct k3_err *e)
+/* Whether metadata.db, or in any namespace meta.db, knows a snapshot. */
+typedef int snapshots_fn(struct bolt_txn *t, bool *any, struct k3_err *e);
+
+static int native_snapshots(struct bolt_txn *t, bool *any, struct k3_err *e)
 {
+	const struct bolt_val path[] = { BOLT_STR("v1"), BOLT_STR("snapshots") };
 	struct bolt_iter it = { 0 };
 	struct bolt_item item;
 	struct bolt_bucket *b;
+
+	if (bolt_bucket_path(t, path, K3_ARRAY_LEN(path), &b, e))
+		return -1;
+	return b ? bolt_next(b, &it, &item, any, e) : 0;
+}
+
+static int meta_snapshots(struct bolt_txn *t, bool *any, struct k3_err *e)
+{
+	struct bolt_bucket *v1, *ns, *b;
+	struct bolt_iter it = { 0 };
+	struct bolt_item item;
+	bool more;
+
+	if (imp_sub(bolt_root(t), BOLT_STR("v1"), &v1, e))
+		return -1;
+	while (v1 && !*any) {
+		struct bolt_iter in = { 0 };
+
+		if (bolt_next(v1, &it, &item, &more, e))
+			return -1;
+		if (!more)
+			break;
+		if (!item.is_bucket)
+			continue;
+		if (imp_sub(v1, item.key, &ns, e) || imp_sub(ns, BOLT_STR("snapshots"), &b, e) ||
+		    (b && imp_sub(b, BOLT_STR(IMP_SNAPSHOTTER), &b, e)) ||
+		    (b && bolt_next(b, &in, &item, any, e)))
+			return -1;
+	}
+	return 0;
+}
+
+/* `name` exists and was not opened: fails if the other file has something to go with it. */
+static int match(struct imp *i, const char *name, struct bolt_db *other, snapshots_fn *look,
+		 struct k3_err *e)
+{
 	struct bolt_txn *t;
 	struct stat st;
-	bool more = false;
-	int rc;
+	bool any = false;
 
 	if (!other || fstatat(i->rootfd, name, &st, 0))
 		return 0;
 	if (bolt_begin(other, false, &t, e))
 		return -1;
-	rc = bolt_bucket_path(t, names, n, &b, e) || (b && bolt_next(b, &it, &item, &more, e));
+	int rc = look(t, &any, e);
+
 	bolt_abort(t);
-	if (rc || !more)
-		return rc ? -1 : 0;
+	if (rc || !any)
+		return rc;
 	k3_fail(e, K3_STORE, "%s is an empty file, but there are snapshots: it was cut off", name);
 	return k3_hint(e, "restore it from a backup, or begin with a new root");
 }
 
 int imp_dbs_match(struct imp *i, const struct imp_dbs *d, struct k3_err *e)
 {
-	const struct bolt_val v1 = BOLT_STR("v1"), snapshots = BOLT_STR("snapshots");
-	const struct bolt_val in_native[] = { v1, snapshots };
-	const struct bolt_val in_meta[] = { v1, BOLT_STR(i->ns), snapshots,
-					    BOLT_STR(IMP_SNAPSHOTTER) };
-
 	if (!d->meta)
-		return match(i, IMP_META_DIR "/meta.db", d->native, in_native,
-			     K3_ARRAY_LEN(in_native), e);
+		return match(i, IMP_META_DIR "/meta.db", d->native, native_snapshots, e);
 	if (!d->native)
-		return match(i, IMP_NATIVE_DIR "/metadata.db", d->meta, in_meta,
-			     K3_ARRAY_LEN(in_meta), e);
+		return match(i, IMP_NATIVE_DIR "/metadata.db", d->meta, meta_snapshots, e);
 	return 0;
 }
 

@@ -11,7 +11,8 @@
 
 /* How often a store in which containerd works is looked at when something seems damaged. */
 #define LOOKS_MAX 8u
-#define PREFIX_MIN 4 /* hex digits that name an image by the start of its ID */
+#define TOLD_FIRST 64u /* a power of two */
+#define PREFIX_MIN 4   /* hex digits that name an image by the start of its ID */
 
 /* ---- the report ---------------------------------------------------------------------- */
 
@@ -53,27 +54,61 @@ static bool is_damage(enum imp_trouble kind)
 	return kind != IMP_NOTE && kind != IMP_LEFTOVER;
 }
 
-/* Whether this has been told: of the same image, or of any before the store's own findings. */
-static bool is_told(const struct verify *v, const char *image, const struct imp_finding *f)
+static void told_release(struct told *t)
 {
-	for (size_t i = 0; i < v->out->n; i++) {
-		const struct pl_finding *have = &v->out->findings[i];
-
-		if (strcmp(have->path, f->path) != 0 || strcmp(have->text, f->text) != 0)
-			continue;
-		if (!image || (have->image && !strcmp(have->image, image)))
-			return true;
-	}
-	return false;
+	free(t->heads);
+	free(t->next);
+	*t = (struct told){ 0 };
 }
 
-/* A blob without a file is told with the image; the store's words for it are others. */
-static bool is_known_blob(const struct verify *v, const char *image, const struct imp_finding *f)
+static size_t *told_head(const struct told *t, const char *path)
 {
-	for (size_t i = 0; !image && f->kind == IMP_BLOB && i < v->out->n; i++)
-		if (v->out->findings[i].kind == IMP_BLOB &&
-		    !strcmp(v->out->findings[i].path, f->path))
+	uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (; *path; path++)
+		h = (h ^ (unsigned char)*path) * UINT64_C(0x100000001b3);
+	return &t->heads[h & (t->cap - 1)];
+}
+
+/* Takes up what the report has got since. */
+static void told_follow(struct told *t, const struct pl_report *r)
+{
+	if (r->n >= t->cap) {
+		size_t cap = t->cap ? 2 * t->cap : TOLD_FIRST;
+
+		told_release(t);
+		while (cap <= r->n)
+			cap *= 2;
+		t->heads = k3_xcalloc(cap, sizeof(*t->heads));
+		t->next = k3_xcalloc(cap, sizeof(*t->next));
+		t->cap = cap;
+	}
+	for (; t->n < r->n; t->n++) {
+		size_t *head = told_head(t, r->findings[t->n].path);
+
+		t->next[t->n] = *head;
+		*head = t->n + 1;
+	}
+}
+
+/*
+ * Whether this has been told: of the same image, or of any before the store's own findings.  A
+ * blob without a file is told with the image; the store's words for it are others.
+ */
+static bool is_told(struct verify *v, const char *image, const struct imp_finding *f)
+{
+	told_follow(&v->told, v->out);
+	for (size_t i = *told_head(&v->told, f->path); i; i = v->told.next[i - 1]) {
+		const struct pl_finding *have = &v->out->findings[i - 1];
+		bool same = !strcmp(have->text, f->text);
+
+		if (strcmp(have->path, f->path) != 0)
+			continue;
+		if (same && (!image || (have->image && !strcmp(have->image, image))))
 			return true;
+		if (!image && f->kind == IMP_BLOB && have->kind == IMP_BLOB)
+			return true;
+	}
 	return false;
 }
 
@@ -84,7 +119,7 @@ int verify_take(void *arg, const struct imp_finding *f, struct k3_err *e)
 	const char *image = v->current ? v->current->name : NULL;
 
 	(void)e;
-	if (is_told(v, image, f) || is_known_blob(v, image, f))
+	if (is_told(v, image, f))
 		return 0;
 	r->findings = k3_xgrow(r->findings, r->n, &r->cap, sizeof(*r->findings));
 	r->findings[r->n++] = (struct pl_finding){
@@ -288,6 +323,7 @@ static void forget_others(struct verify *v, const char *const *refs, size_t nref
 		finding_release(f);
 	}
 	r->n = n;
+	told_release(&v->told);
 }
 
 static int choose_all(struct verify *v, const char *const *refs, size_t nrefs, struct k3_err *e)
@@ -444,6 +480,7 @@ static void verify_release(struct verify *v)
 		imp_checked_release(&s->checked);
 	}
 	free(v->subjects);
+	told_release(&v->told);
 	v->subjects = NULL;
 	v->n = v->cap = 0;
 }

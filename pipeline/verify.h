@@ -17,6 +17,12 @@ struct subject {
 	struct imp_checked checked;
 };
 
+/* Findings of the report by their path: places in it plus 1, chained; 0 ends. */
+struct told {
+	size_t *heads, *next;
+	size_t cap, n; /* heads, a power of two; findings taken up */
+};
+
 struct verify {
 	const struct pl_verify_opts *o;
 	struct k3_cancel *stop;
@@ -27,6 +33,7 @@ struct verify {
 	struct subject *subjects;
 	size_t n, cap;
 	struct subject *current; /* whose findings come; NULL = the store's */
+	struct told told;
 };
 
 /* An imp_finding_fn; arg is the struct verify. */

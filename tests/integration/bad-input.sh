@@ -1,6 +1,7 @@
 #!/bin/bash
 # What bad input gets: an exit code, one error line that names the image, and
 # a store that is as it was before or holds only whole images.
+# Once: a containerd takes part only as one that runs.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # containerd and k3simg share a root in turn: neither harms what the other
 # made, and what we wrote can be removed to the last file.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
