@@ -17,7 +17,8 @@
 
 static const char about[] =
 	"\n"
-	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup writes.\n"
+	"containerd calls it as k3simg-oci-runtime, by the configuration that k3simg setup "
+	"writes.\n"
 	"For create and run, config.json of the bundle loses what this machine lacks (cgroups, "
 	"cgroup namespaces, sysctls, security labels, ...; the original stays as "
 	"config.json.k3simg).  Then the real runtime takes over, with the same arguments: "

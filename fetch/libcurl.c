@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,9 +68,7 @@ const struct libcurl *libcurl(void)
 
 	if (l)
 		return l;
-	if (libcurl_load(&e)) {
-		fprintf(stderr, "k3simg: %s\n", e.msg);
+	if (libcurl_load(&e))
 		abort();
-	}
 	return atomic_load_explicit(&loaded, memory_order_acquire);
 }

@@ -53,11 +53,11 @@ for mode in flat chain; do
     for jobs in 1 $many; do
         root=$T/$mode-$jobs
         # shellcheck disable=SC2086
-        check "$mode: --jobs $jobs" run "$root" $mode $jobs $names
+        check "$mode: --jobs $jobs" run "$root" $mode "$jobs" $names
         what_is_in "$root" | unmeasured >"$root.content"
         timeless <"$root.json" | unmeasured >"$root.result"
         "$K3SIMG" list --root "$root" -o json | timeless >"$root.list"
-        if [ $jobs = 1 ]; then
+        if [ "$jobs" = 1 ]; then
             check "$mode: the blobs are what their names say" blobs_hash "$root"
             check "$mode: there are records to compare" test "$(grep -c createdat "$root.content")" -gt 20
         else
@@ -86,7 +86,7 @@ for jobs in 1 2; do
     pid=$!
     threads=$(most_threads $pid)
     check "--jobs $jobs ends well" wait $pid
-    if [ $jobs = 1 ]; then
+    if [ "$jobs" = 1 ]; then
         check_eq "--jobs 1 has one thread" "$threads" 1
     else
         check "--jobs 2 has several ($threads)" test "$threads" -gt 4
