@@ -71,7 +71,7 @@ int usage_count(int fd, const struct inomap *known, unsigned threads, struct sna
 	struct usage u = { .known = known };
 	struct counter w[WALK_THREADS_MAX];
 	void *args[WALK_THREADS_MAX];
-	struct walk_job job = { fd, -1, threads, NULL, &ops, args, false };
+	struct walk_job job = { fd, -1, threads, NULL, &ops, args };
 	struct snap_usage sum = { 0 };
 	struct stat st;
 
