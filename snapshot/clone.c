@@ -342,7 +342,7 @@ int clone_tree(int from, int to, const struct clone_how *how, struct clone_sum *
 	struct cloner w[WALK_THREADS_MAX];
 	void *args[WALK_THREADS_MAX];
 	struct clone c = { .root = to, .lock = k3_monitor_new(), .first = K3_BUF(PATHS_MAX) };
-	struct walk_job job = { from, to, how->threads, how->cancel, &ops, args, false };
+	struct walk_job job = { from, to, how->threads, how->cancel, &ops, args };
 	bool by_ino = tells_inodes(to);
 
 	for (unsigned i = 0; i < how->threads; i++) {

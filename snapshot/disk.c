@@ -132,15 +132,13 @@ static int disk_subdir(void *arg, const struct walk_dir *dir, const char *name,
 int snap_disk_add(struct snap_disk *d, int fd, struct k3_cancel *cancel, size_t *tree,
 		  struct k3_err *e)
 {
-	static const struct walk_ops ops = { .file = disk_file, .subdir = disk_subdir };
+	static const struct walk_ops ops = { .file = disk_file,
+					     .subdir = disk_subdir,
+					     .skip_mounts = true };
 	void *args[] = { d };
-	struct walk_job job = { .from = fd,
-				.to = -1,
-				.threads = 1,
-				.skip_mounts = true,
-				.cancel = cancel,
-				.ops = &ops,
-				.args = args };
+	struct walk_job job = {
+		.from = fd, .to = -1, .threads = 1, .cancel = cancel, .ops = &ops, .args = args
+	};
 	struct stat st;
 
 	if (fstat(fd, &st))

@@ -74,7 +74,7 @@ int usage_count(int fd, const struct inomap *known, unsigned threads, struct sna
 	struct usage u = { .known = known };
 	struct counter w[WALK_THREADS_MAX];
 	void *args[WALK_THREADS_MAX];
-	struct walk_job job = { fd, -1, threads, NULL, &count_ops, args, false };
+	struct walk_job job = { fd, -1, threads, NULL, &count_ops, args };
 	struct snap_usage sum = { 0 };
 	struct stat st;
 
@@ -133,7 +133,7 @@ void snap_total_free(struct snap_total *t)
 int snap_total_add(struct snap_total *t, int fd, struct k3_cancel *cancel, struct k3_err *e)
 {
 	void *args[] = { &t->w };
-	struct walk_job job = { fd, -1, 1, cancel, &count_ops, args, false };
+	struct walk_job job = { fd, -1, 1, cancel, &count_ops, args };
 	struct stat st;
 
 	if (fstat(fd, &st))

@@ -263,7 +263,7 @@ static int show_subdir(struct walker *w, const struct walk_dir *d, const char *n
 	if (n > NAME_MAX + 1)
 		return k3_fail_sys(e, ENAMETOOLONG, "cannot open directory %.64s", name);
 	if (st->st_dev != w->crew->dev)
-		return job->skip_mounts ? 0 : k3_fail(e, K3_BUSY, "%s is a mount point", name);
+		return job->ops->skip_mounts ? 0 : k3_fail(e, K3_BUSY, "%s is a mount point", name);
 	set_attrs(&p.attrs, st);
 	if (job->ops->subdir(w->arg, d, name, st, &p.attrs.made, e))
 		return -1;

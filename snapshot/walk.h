@@ -49,6 +49,7 @@ struct walk_ops {
 		      mode_t *made, struct k3_err *e);
 	/* All entries of d were shown, the top's too.  May be NULL. */
 	int (*listed)(void *arg, const struct walk_dir *d, struct k3_err *e);
+	bool skip_mounts; /* mount points are left out, and no error */
 };
 
 struct walk_job {
@@ -58,7 +59,6 @@ struct walk_job {
 	struct k3_cancel *cancel; /* may be NULL */
 	const struct walk_ops *ops;
 	void *const *args; /* one for each thread */
-	bool skip_mounts;  /* mount points are left out, and no error */
 };
 
 /*
