@@ -1059,7 +1059,6 @@ TEST(the_option)
 	EQ_INT(mode, PROGRESS_NONE);
 	FAILS(progress_choose("json", true, false, &mode, &err), K3_USAGE);
 	FAILS(progress_choose("json", false, true, &mode, &err), K3_USAGE);
-	FAILS(progress_choose("bars", false, false, &mode, &err), K3_USAGE);
 }
 
 /* ---- for tmux ------------------------------------------------------------------------------- */
