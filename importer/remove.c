@@ -15,6 +15,7 @@
 #include "importer/live_change.h"
 #include "importer/remove.h"
 #include "importer/undo.h"
+#include "importer/view.h"
 
 /* ---- records -------------------------------------------------------------------------------- */
 
@@ -216,6 +217,18 @@ static int remove_staged(struct imp *i, struct k3_err *e)
 		       : 0;
 }
 
+/* Those of snapshots that are gone; best effort, every commit does it too. */
+static void forget_losses(struct imp *i, const struct imp_dbs *d)
+{
+	struct imp_view v;
+	struct k3_err why;
+
+	if (imp_view_begin(i, d, &v, &why))
+		return;
+	imp_view_sweep_losses(&v);
+	imp_view_end(&v);
+}
+
 static int remove_offline(struct imp *i, struct imp_edit *edits, size_t n, bool keep_content,
 			  struct imp_removal *r, struct k3_err *e)
 {
@@ -226,6 +239,8 @@ static int remove_offline(struct imp *i, struct imp_edit *edits, size_t n, bool 
 	if (imp_dbs_open(i, IMP_DBS_EDIT, IMP_PATIENCE_MS, &d, e))
 		return -1;
 	rc = look(i, &d, edits, n, keep_content, r, e) || take(i, &d, edits, n, r, &first, e);
+	if (!rc)
+		forget_losses(i, &d);
 	imp_dbs_close(&d);
 	/* What has become of it is what meta.db says; where that fails too the next run looks. */
 	if (rc) {

@@ -109,11 +109,21 @@ static int set_xattrs(struct apply *a, const struct place *at, int fd, const str
 }
 
 /* Never called for symlinks: fchmodat would follow them. */
-static int set_mode(const struct place *at, int fd, mode_t mode, struct k3_err *e)
+static int set_mode(struct apply *a, const struct place *at, int fd, mode_t mode, struct k3_err *e)
 {
+	struct stat st;
+
 	if (fd >= 0 ? fchmod(fd, mode) : fchmodat(at->dir->fd, at->base, mode, 0))
 		return k3_fail_sys(e, errno, "cannot change the mode of %s to %04o", at->path,
 				   mode);
+	if (!(mode & S_ISGID))
+		return 0;
+	/* Without CAP_FSETID the kernel leaves this bit out for a foreign group, and says nothing.
+	 */
+	if (fd >= 0 ? fstat(fd, &st) : fstatat(at->dir->fd, at->base, &st, AT_SYMLINK_NOFOLLOW))
+		return k3_fail_sys(e, errno, "cannot look at %s", at->path);
+	if (!(st.st_mode & S_ISGID))
+		apply_loss(a, UNPACK_LOSS_OWNER, at->path, "set-group-id bit", EPERM);
 	return 0;
 }
 
@@ -150,7 +160,7 @@ int attrs_set(struct apply *a, const struct place *at, int fd, const struct prob
 	if (t->type != TAR_SYMLINK &&
 	    (!fresh || mode_moved || (t->mode & SPECIAL_BITS) != probe->extra ||
 	     (t->mode & PERM_BITS & ~probe->kept)) &&
-	    set_mode(at, fd, t->mode, e))
+	    set_mode(a, at, fd, t->mode, e))
 		return -1;
 	return t->type == TAR_DIR ? 0 : set_times(at, fd, t, e);
 }

@@ -50,7 +50,8 @@ extern const struct unpack_limits unpack_limits_default;
 enum unpack_loss_kind {
 	UNPACK_LOSS_XATTR,  /* ENOTSUP, or EPERM for user.* on special files; all trusted.* */
 	UNPACK_LOSS_DEVICE, /* mknod refused (user namespace, gVisor) */
-	UNPACK_LOSS_OWNER,  /* chown refused; only with lenient_owner */
+	/* chown refused, only with lenient_owner; or a set-group-id bit, without CAP_FSETID */
+	UNPACK_LOSS_OWNER,
 };
 #define UNPACK_LOSS_KINDS 3
 /* The word for a kind: "xattr", "device", "owner". */

@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -191,6 +193,52 @@ TEST(a_layer_tells_which_owners_are_refused)
 
 	place_open(&p);
 	refuse_run(REFUSE_OWNER, owners, &p);
+	place_close(&p);
+}
+
+static void drop_capability(unsigned which)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	EQ_INT(syscall(SYS_capget, &head, data), 0);
+	data[CAP_TO_INDEX(which)].effective &= ~CAP_TO_MASK(which);
+	EQ_INT(syscall(SYS_capset, &head, data), 0);
+}
+
+static void without_fsetid(void *arg)
+{
+	struct place *p = arg;
+	struct tarbuild t;
+
+	drop_capability(CAP_FSETID);
+	tb_init(&t);
+	t.gid = 42;
+	t.mode = 02755;
+	tb_file(&t, "group", "x");
+	tb_dir(&t, "team");
+	t.mode = 04755;
+	tb_file(&t, "user", "x");
+	t.gid = 0;
+	t.mode = 02755;
+	tb_file(&t, "own", "x");
+	OK(apply(p, p->root, &t, false));
+	tb_release(&t);
+	EQ_STR((const char *)p->told.p, "2 group set-group-id bit\n"
+					"2 team set-group-id bit\n");
+	EQ_INT(look(p->root, "group").st_mode, S_IFREG | 0755);
+	EQ_INT(look(p->root, "user").st_mode, S_IFREG | 04755);
+	EQ_INT(look(p->root, "own").st_mode, S_IFREG | 02755);
+}
+
+TEST(a_set_group_id_bit_that_is_left_out_is_told)
+{
+	struct place p;
+
+	if (geteuid() != 0)
+		return;
+	place_open(&p);
+	refuse_run(REFUSE_TMPFILE, without_fsetid, &p);
 	place_close(&p);
 }
 
