@@ -63,7 +63,7 @@ left() {
     # CRI has leases of its own.
     ctd_sh "$mode" 'ctr leases ls -q | grep k3simg; ctr content active | tail -n +2
         ctr snapshots --snapshotter native ls | grep -v Committed | grep k3simg'
-    find "$root/$CONTENT/ingest" "$root/.k3simg" -mindepth 1 -maxdepth 1 2>/dev/null
+    find "$root/$CONTENT/ingest" "$root/.k3simg" -mindepth 1 -maxdepth 1 -not -name losses 2>/dev/null
 }
 
 # told: what k3simg itself says of the store.
