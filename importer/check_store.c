@@ -313,9 +313,11 @@ static int is_leftover(struct imp *i, bool *yes, struct k3_err *e)
 	IMP_AUTO_LIST DIR *d = NULL;
 	const char *name;
 
-	*yes = false;
 	if (imp_list_open(i, IMP_STAGE_DIR, &d, e))
 		return -1;
+	/* An empty one was made for nothing. */
+	name = imp_list_next(d);
+	*yes = !name || strcmp(name, IMP_LOSSES) != 0;
 	while (!*yes && (name = imp_list_next(d)))
 		*yes = strcmp(name, IMP_LOSSES) != 0;
 	return 0;
