@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "explain/explain.h"
 
+#define HELP_MAX (64u << 10)
 #define JSON_MAX (64u << 20) /* manifests of a whole cluster */
 #define STOPPED_EXIT 10      /* something would not start */
 
@@ -28,20 +29,27 @@ struct subjects {
 	size_t n;
 };
 
+/* The causes follow. */
 static const char about[] =
 	"\n"
-	"IMAGE is a reference. A file that is there, a name that ends with .yaml, .yml or .json,\n"
-	"and - (standard input) are manifests of Kubernetes, of whose pods each container is\n"
-	"explained with its pull policy, command, user and what else the pod says.\n"
-	"No network is used and nothing is changed; works while containerd or k3s runs, too.\n"
-	"Each cause is shown with the one command that mends it. Exit status 0 when all would\n"
-	"start, 10 when something stops one of them.\n"
+	"IMAGE is a reference.  A file that is there, a name that ends with .yaml, .yml or .json, "
+	"and - (standard input) are manifests of Kubernetes, of whose pods each container is "
+	"explained with its pull policy, command, user and what else the pod says.  No network is "
+	"used and nothing is changed; works while containerd or k3s runs, too.  Each cause is "
+	"shown "
+	"with the one command that mends it.\n"
+	"\n"
+	"Exit status:\n"
+	"  0    all would start\n"
+	"  10   something stops one of them\n"
 	"\n"
 	"Examples:\n"
 	"  k3simg explain nginx:alpine              an image in the root of k3s or containerd\n"
 	"  k3simg explain deployment.yaml           each container of a workload\n"
 	"  helm template ./chart | k3simg explain - what a chart would run\n"
-	"  k3simg explain -q -o json pods.yaml      for programs, only what stops pods\n";
+	"  k3simg explain -q -o json pods.yaml      for programs, only what stops pods\n"
+	"\n"
+	"Causes:\n";
 
 static void subjects_release(struct subjects *s)
 {
@@ -303,17 +311,23 @@ static int explain(const struct settings *s, const struct words *args)
 	return cli_finish(stops ? STOPPED_EXIT : 0);
 }
 
-static void help(const struct command *cmd, const struct opt *opts)
+static int help(const struct command *cmd, const struct opt *opts)
 {
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(HELP_MAX);
 	const struct explain_check *all;
+	struct k3_err e;
 	size_t n;
+	int rc;
 
-	cli_help(cmd, about, opts);
-	printf("\nCauses:\n");
 	all = explain_checks(&n);
-	for (size_t k = 0; k < n; k++)
-		printf("  %-18s  %s (%s)\n", all[k].id, all[k].title,
-		       explain_state_name(all[k].severity));
+	rc = k3_buf_addf(&text, &e, "%s", about);
+	for (size_t k = 0; !rc && k < n; k++)
+		rc = k3_buf_addf(&text, &e, "  %-18s  %s (%s)\n", all[k].id, all[k].title,
+				 explain_state_name(all[k].severity));
+	if (rc)
+		return cli_error(&e);
+	cli_help(cmd, (const char *)text.p, opts);
+	return 0;
 }
 
 int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char **argv)
@@ -342,8 +356,7 @@ int cmd_explain(const struct cli *c, const struct command *cmd, int argc, char *
 	if (opts_parse(opts, argc, argv, &args, &asked, &e)) {
 		status = cli_error(&e);
 	} else if (asked) {
-		help(cmd, opts);
-		status = cli_finish(0);
+		status = cli_finish(help(cmd, opts));
 	} else {
 		status = explain(&s, &args);
 	}
