@@ -89,6 +89,8 @@ int change_open_root(struct change *c, bool write, struct k3_cancel *cancel, str
 	    imp_config_load(c->root, c->config_file, &config, e))
 		return -1;
 	io.address = store_address(c->address, &config);
+	free(c->pause);
+	c->pause = config.pause ? k3_xstrdup(config.pause) : NULL;
 	return imp_open(&io, &c->imp, e);
 }
 
@@ -117,7 +119,8 @@ void change_close(struct change *c)
 	/* What a preload has fetched so far is not ours to take away. */
 	change_close_root(c, true);
 	free(c->root);
-	c->root = NULL;
+	free(c->pause);
+	c->root = c->pause = NULL;
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */

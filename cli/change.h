@@ -15,7 +15,7 @@ struct change {
 	/* Since change_open. */
 	struct imp *imp; /* may write, and keeps other k3simgs out */
 	struct catalog cat;
-	char *root;
+	char *root, *pause; /* the pause image as containerd's configuration has it, or NULL */
 };
 
 /* For an option table: root, namespace, mode, address, configuration, output, quiet. */

@@ -12,12 +12,12 @@ static const char about[] =
 	"A name of several only goes itself; with the last tag of a repository goes its name by\n"
 	"digest, and with the last name the image: its blobs and snapshots, as far as nothing\n"
 	"else in any namespace needs them. A digest or an ID means all names.\n"
-	"A pinned image is refused without --force, and always one that a container uses.\n"
+	"The pause image is refused without --force, and always one that a container uses.\n"
 	"Works while containerd or k3s runs, too: then it is asked to do it.\n"
 	"\n"
 	"Examples:\n"
 	"  k3simg rm nginx:1.27\n"
-	"  k3simg rm --force 3b25b682ea82      also when it is pinned, all of its names\n"
+	"  k3simg rm 3b25b682ea82              all of its names\n"
 	"  k3simg rm --keep-content app:v1     for a preload that brings most of it again\n";
 
 /* What becomes of an image. */
@@ -133,16 +133,34 @@ static int refuse_used(const struct imp_user *u, struct k3_err *e)
 		       : k3_hint(e, "remove it first: ctr -n %s containers rm %s", ns, id);
 }
 
-/* *ok = false with l->err filled when it must stay. */
+/* Whether the name by which containerd asks for the pause image goes. */
+static bool takes_pause(const struct removing *r, const struct leaving *l)
+{
+	K3_AUTO_FREE char *full = NULL;
+	struct k3_err ignored;
+	struct oci_ref ref;
+
+	if (!r->c->pause || oci_ref_parse(r->c->pause, &ref, &ignored))
+		return false;
+	full = oci_ref_name(&ref);
+	oci_ref_release(&ref);
+	for (size_t k = 0; k < l->im->nnames; k++)
+		if (l->drop[k] && (!strcmp(l->im->names[k], full) ||
+				   !strcmp(l->im->names[k], r->c->pause)))
+			return true;
+	return false;
+}
+
+/* Fills l->err when it must stay. */
 static int check(const struct removing *r, struct imp_view *v, struct leaving *l, struct k3_err *e)
 {
 	__attribute__((cleanup(imp_user_release))) struct imp_user user = { 0 };
 	const struct catalog_image *im = l->im;
 	bool used = false;
 
-	if (im->pinned && !r->force) {
-		k3_fail(&l->err, K3_STORE, "the image is pinned");
-		k3_hint(&l->err, "\"k3simg unpin\" takes the pin away; --force passes over it");
+	if (!r->force && takes_pause(r, l)) {
+		k3_fail(&l->err, K3_STORE, "it is the pause image, with which every pod begins");
+		k3_hint(&l->err, "--force removes it all the same");
 		l->failed = true;
 		return 0;
 	}
@@ -424,7 +442,7 @@ int cmd_rm(const struct cli *c, const struct command *cmd, int argc, char **argv
 	bool help;
 	int status;
 	const struct opt opts[] = {
-		{ "force", 'f', OPT_FLAG, NULL, "also a pinned image", &r.force },
+		{ "force", 'f', OPT_FLAG, NULL, "also the pause image", &r.force },
 		{ "keep-content", 0, OPT_FLAG, NULL,
 		  "only the names: blobs and snapshots stay until a\ncontainerd starts, or a "
 		  "\"k3simg prune\"",

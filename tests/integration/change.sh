@@ -120,7 +120,9 @@ before=$(files)
 check_has "rm of a name" "$(k rm app:v1)" '^Untagged: docker.io/library/app:v1$'
 check_eq "it only goes itself" "$(files)" "$before"
 check_eq "the other one is there" "$(names "$root" | grep -c "^$R/zstd:")" 2
-check "a pinned image is refused" refused 7 "$R/multi:1: the image is pinned" rm "$R/multi:1"
+printf 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "%s"\n' "$R/multi:1" >"$T/pause.toml"
+check "the pause image is refused" refused 7 "$R/multi:1: it is the pause image" \
+    rm --containerd-config "$T/pause.toml" "$R/multi:1"
 check "one that a container uses too" refused 7 "$R/exit:1: container user-1 of namespace k8s.io uses it" \
     rm --force "$R/exit:1"
 check "rm of what is not there" refused 3 'is not in namespace' rm "$R/nothing:1"

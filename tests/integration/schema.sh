@@ -78,7 +78,6 @@ says config-show '"credentials" in x["endpoints"][0]'
 prints list "images" 0 here list -o json
 prints list "an empty namespace" 0 here list -n other -o json
 prints inspect "images" 0 here inspect -o json "$R/exit:1" "$R/zstd:1"
-prints inspect "none" 3 here inspect -o json "$R/nothing:1"
 prints tree "all of them" 0 here tree -o json
 prints du "all of them" 0 here du -o json
 prints plan "one that is there, and one to come" 0 here plan -o json "$R/exit:1" "$R/multi:1"
@@ -88,7 +87,7 @@ prints tag "a second name" 0 here tag -o json "$R/exit:1" "$R/again:1"
 prints unpin "it" 0 here unpin -o json "$R/again:1"
 prints pin "it" 0 here pin -o json "$R/again:1"
 prints rm "only a name" 0 here rm -o json "$R/again:1"
-prints rm "pinned" 7 here rm -o json "$R/zstd:1"
+prints rm "it is not there" 3 here rm -o json "$R/nothing:1"
 prints prune "a dry run" 0 here prune --dry-run -o json
 prints prune "nothing" 0 here prune -o json
 prints verify "all is whole" 0 here verify --deep -o json
