@@ -41,11 +41,12 @@ void run_event(struct run *r, const struct pl_event *ev)
 	run_event_locked(r, ev);
 }
 
+/* By its own layers: what is unpacked may be another image's blob with the same content. */
 static size_t first_layer(const struct image *im, const struct blob *b)
 {
 	size_t i = 0;
 
-	while (im->nodes[i]->blob != b)
+	while (!oci_digest_eq(&im->img->layers[i].blob.digest, &b->desc->digest))
 		i++;
 	return i;
 }
@@ -61,11 +62,9 @@ static unsigned layer_needs(const struct image *im, const struct blob *b)
 	return needs;
 }
 
-static void layer_event(struct run *r, const struct image *im, size_t layer, unsigned needs,
-			enum pl_phase phase, uint64_t done)
+static void layer_event(struct run *r, const struct image *im, const struct blob *b, size_t layer,
+			unsigned needs, enum pl_phase phase, uint64_t done)
 {
-	const struct blob *b = im->nodes[layer]->blob;
-
 	run_event_locked(r, &(struct pl_event){ .kind = PL_EV_LAYER,
 						.image = im->index,
 						.layer = layer,
@@ -85,7 +84,7 @@ void run_blob_event_locked(struct run *r, const struct blob *b, enum pl_phase ph
 	for (size_t i = 0; i < (all ? b->nusers : 1); i++) {
 		const struct image *im = b->users[i];
 
-		layer_event(r, im, first_layer(im, b), layer_needs(im, b), phase, done);
+		layer_event(r, im, b, first_layer(im, b), layer_needs(im, b), phase, done);
 	}
 }
 
@@ -269,10 +268,10 @@ static void count_missing(struct run *r)
 static void tell_plan(struct run *r, const struct image *im)
 {
 	for (size_t i = 0; !im->finished && i < im->img->nlayers; i++) {
-		const struct blob *b = im->nodes[i]->blob;
+		const struct blob *b = oci_map_get(&r->blob_map, &im->img->layers[i].blob.digest);
 		unsigned needs = first_layer(im, b) == i ? layer_needs(im, b) : 0;
 
-		layer_event(r, im, i, needs, needs ? PL_LAYER_WAITING : PL_LAYER_PRESENT, 0);
+		layer_event(r, im, b, i, needs, needs ? PL_LAYER_WAITING : PL_LAYER_PRESENT, 0);
 	}
 }
 

@@ -214,6 +214,10 @@ class Run:
             snapshot = re.match(NATIVE + r"/(\d+)(/|$)", path)
             if snapshot:
                 numbers.add(int(snapshot[1]))
+            elif re.fullmatch(r"\.k3simg(/losses(/\d+\.json)?)?", path):
+                # For "inspect --losses".
+                if b": the file system refused " not in self.err:
+                    self.complain("losses are remembered and were not told: %r" % path)
             elif path not in blobs and path not in {os.path.dirname(b) for b in blobs}:
                 self.complain("new in the store: %r" % path)
         for path in self.before.keys() - after.keys():
