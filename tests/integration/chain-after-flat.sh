@@ -2,7 +2,7 @@
 # A flat store completed in chain mode: every chain ID is there and survives
 # containerd's garbage collector, a pull finds all of them, and nothing of it
 # outlives the image.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # tag, pin, unpin, rm and prune: containerd sees what they have made, nothing goes that anything in
 # any namespace needs, and of what nothing needs all goes.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 # shellcheck source=tests/lib/small.sh

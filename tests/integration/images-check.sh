@@ -1,7 +1,7 @@
 #!/bin/bash
 # What containerd says of a store we wrote: complete, unpacked, listed by CRI
 # with tag, digest and id, the pause image pinned; bbolt accepts both databases.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

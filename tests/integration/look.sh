@@ -1,7 +1,7 @@
 #!/bin/bash
 # The commands that look: list, inspect, tree, du and plan, on a stopped store and on one that
 # containerd has; what they say is what containerd, crictl's interface and GNU du say.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck disable=SC2030,SC2031 # "root" of ctd_start's subshell is another one
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"

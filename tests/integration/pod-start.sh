@@ -1,6 +1,6 @@
 #!/bin/bash
 # Containers start from a store we wrote, flat or chain, with no registry.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

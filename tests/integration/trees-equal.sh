@@ -1,7 +1,7 @@
 #!/bin/bash
 # The trees we make are those that containerd's own unpack makes of the same
 # images, in flat and in chain mode.
-# Modes: offline live
+# Modes: offline or live
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
