@@ -145,8 +145,8 @@ static bool takes_pause(const struct removing *r, const struct leaving *l)
 	full = oci_ref_name(&ref);
 	oci_ref_release(&ref);
 	for (size_t k = 0; k < l->im->nnames; k++)
-		if (l->drop[k] && (!strcmp(l->im->names[k], full) ||
-				   !strcmp(l->im->names[k], r->c->pause)))
+		if (l->drop[k] &&
+		    (!strcmp(l->im->names[k], full) || !strcmp(l->im->names[k], r->c->pause)))
 			return true;
 	return false;
 }
