@@ -3,6 +3,7 @@
 # containerd's own work in turns, nothing is lost; and damaged databases are
 # refused unharmed.  TORTURE=full: 100 rounds and 3,500 damaged files for each
 # containerd, which are more than 10,000 for the three.
+# Short form: once.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -2,6 +2,7 @@
 # SIGINT and SIGKILL at many moments: containerd then sees whole images only,
 # and the next run finishes the work.  Each containerd gets every other moment,
 # TORTURE=full all of them and some more.
+# Short form: once, with every other moment.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
