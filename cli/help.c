@@ -122,7 +122,7 @@ static void group_usage(FILE *out, const struct command *cmd, const struct comma
 	fprintf(out, "Usage: k3simg %s %s\n\n%s.\n\nCommands:\n", cmd->name, cmd->args,
 		cmd->summary);
 	for (size_t i = 0; i < n; i++)
-		fprintf(out, "  %-11s %s\n", last_word(all[i].name), all[i].summary);
+		fprintf(out, "  %-12s %s\n", last_word(all[i].name), all[i].summary);
 	fprintf(out, "\n'k3simg %s COMMAND --help' tells about one of them.\n", cmd->name);
 }
 
@@ -216,7 +216,7 @@ void cli_usage(FILE *out)
 	fprintf(out, "k3simg preloads container images, so that Kubernetes pods start offline.\n\n"
 		     "Usage: k3simg COMMAND [OPTIONS] [ARGUMENTS]\n\nCommands:\n");
 	for (size_t i = 0; i < n; i++)
-		fprintf(out, "  %-11s %s\n", all[i].name, all[i].summary);
+		fprintf(out, "  %-12s %s\n", all[i].name, all[i].summary);
 	fprintf(out, "\n'k3simg help COMMAND' tells about one command.\n");
 	print_text(about, out);
 }
