@@ -44,7 +44,7 @@ static const char about[] =
 	"  10   something stops one of them\n"
 	"\n"
 	"Examples:\n"
-	"  k3simg explain nginx:alpine              an image in the root of k3s or containerd\n"
+	"  k3simg explain nginx:alpine              an image of this machine\n"
 	"  k3simg explain deployment.yaml           each container of a workload\n"
 	"  helm template ./chart | k3simg explain - what a chart would run\n"
 	"  k3simg explain -q -o json pods.yaml      for programs, only what stops pods\n"

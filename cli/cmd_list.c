@@ -391,7 +391,7 @@ static const char about[] =
 	"\nExamples:\n"
 	"  k3simg list                          all images\n"
 	"  k3simg list nginx                    all tags of one repository\n"
-	"  k3simg list -o wide 'ghcr.io/*'      of one registry, with digests and snapshots\n"
+	"  k3simg list -o wide 'ghcr.io/*'      of one registry, with digests\n"
 	"  k3simg list --filter unpacked=false  what a pod could not start from at once\n"
 	"  k3simg list -q --filter dangling     IDs of images that have lost their tags\n";
 
