@@ -32,7 +32,7 @@ static const struct command commands[] = {
 	{ "unpack", NULL, "[OPTIONS] SOURCE DIR", "Write the files of one image to a directory",
 	  .run = cmd_unpack },
 	{ "bundle", NULL, "create|apply|inspect ...",
-	  "Images as one file: make it, put its images into a containerd root", .run = cmd_bundle },
+	  "Images as one file: make it, put what is in it into a root", .run = cmd_bundle },
 	{ "login", NULL, "[OPTIONS] REGISTRY", "Check credentials and store them, as docker does",
 	  .run = cmd_login },
 	{ "logout", NULL, "[OPTIONS] REGISTRY | --all", "Remove stored credentials",
