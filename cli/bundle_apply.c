@@ -39,13 +39,12 @@ static int choose_options(const struct settings *s, struct pl_opts *o, struct k3
 	*o = (struct pl_opts){
 		.root = s->root,
 		.ns = s->ns,
+		.mode = store_mode(s->mode),
+		.snapshots = store_snapshots(s->snapshots),
 		.pin = s->pin,
 		.no_sync = s->no_sync,
 		.limits = unpack_limits_default,
 	};
-	if (store_parse_mode(s->mode, &o->mode, e) ||
-	    store_parse_snapshots(s->snapshots, &o->snapshots, e))
-		return -1;
 	if (losses_policy(s->on_loss, o->on_loss, e))
 		return -1;
 	return s->jobs ? cli_parse_count("jobs", s->jobs, 1, PL_JOBS_MAX, &o->jobs, e) : 0;

@@ -27,6 +27,14 @@ void catalog_rows(struct catalog_where *where, struct opt rows[CATALOG_ROWS])
 	rows[2] = (struct opt){ 0 };
 }
 
+char *catalog_choose_root(struct catalog_where *where)
+{
+	char *root = where->root ? k3_xstrdup(where->root) : imp_default_root();
+
+	where->root = root;
+	return root;
+}
+
 /* ---- records to images --------------------------------------------------------------- */
 
 struct record {

@@ -64,15 +64,9 @@ static void on_wait(void *arg)
 		fprintf(stderr, "waiting for another k3simg on %s\n", c->root);
 }
 
-int change_check(struct change *c, struct k3_err *e)
+void change_choose_root(struct change *c)
 {
-	enum imp_mode mode;
-
-	if (store_parse_mode(c->mode, &mode, e))
-		return -1;
-	c->root = c->where.root ? k3_xstrdup(c->where.root) : imp_default_root();
-	c->where.root = c->root;
-	return 0;
+	c->root = catalog_choose_root(&c->where);
 }
 
 int change_open_root(struct change *c, bool write, struct k3_cancel *cancel, struct k3_err *e)
@@ -80,13 +74,13 @@ int change_open_root(struct change *c, bool write, struct k3_cancel *cancel, str
 	__attribute__((cleanup(imp_config_release))) struct imp_config config = { 0 };
 	struct imp_opts io = { .root = c->root,
 			       .ns = c->where.ns,
+			       .mode = store_mode(c->mode),
 			       .write = write,
 			       .cancel = cancel,
 			       .on_wait = on_wait,
 			       .arg = c };
 
-	if (store_parse_mode(c->mode, &io.mode, e) ||
-	    imp_config_load(c->root, c->config_file, &config, e))
+	if (imp_config_load(c->root, c->config_file, &config, e))
 		return -1;
 	io.address = store_address(c->address, &config);
 	free(c->pause);
@@ -102,8 +96,9 @@ void change_close_root(struct change *c, bool keep_partial)
 
 int change_open(struct change *c, struct k3_cancel *cancel, struct k3_err *e)
 {
+	change_choose_root(c);
 	/* To write, a root that is not there would be made. */
-	if (change_check(c, e) || change_open_root(c, false, cancel, e))
+	if (change_open_root(c, false, cancel, e))
 		return -1;
 	change_close_root(c, true);
 	if (change_open_root(c, true, cancel, e) || catalog_open(&c->where, cancel, &c->cat, e) ||

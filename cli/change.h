@@ -31,8 +31,8 @@ bool change_is_json(const struct change *c);
  * the command line, K3_NOTFOUND without such a root; the others of imp_open.
  */
 K3_MUST int change_open(struct change *c, struct k3_cancel *cancel, struct k3_err *e);
-/* Only whether the words are right, and which root it is. */
-K3_MUST int change_check(struct change *c, struct k3_err *e);
+/* Only which root it is. */
+void change_choose_root(struct change *c);
 /* Only the root, with its images not read; write: for changes. */
 K3_MUST int change_open_root(struct change *c, bool write, struct k3_cancel *cancel,
 			     struct k3_err *e);

@@ -169,9 +169,7 @@ int cmd_inspect(const struct cli *c, const struct command *cmd, int argc, char *
 		k3_hint(&e, "k3simg inspect nginx:alpine; \"k3simg list\" shows what is there");
 		return cli_error(&e);
 	}
-	K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
+	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
-	if (root)
-		s.where.root = root;
 	return inspect(&s, &args, c);
 }

@@ -426,9 +426,7 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 	}
 	if (parse_words(&s, &args, &e))
 		return cli_error(&e);
-	K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
+	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
-	if (root)
-		s.where.root = root;
 	return list(&s, c);
 }

@@ -333,10 +333,8 @@ int cmd_plan(const struct cli *c, const struct command *cmd, int argc, char **ar
 		cli_help(cmd, about, opts);
 		status = cli_finish(0);
 	} else {
-		K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
+		K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
-		if (root)
-			s.where.root = root;
 		status = prepare(&s, &args, c);
 	}
 	words_release(&args);

@@ -86,15 +86,14 @@ static int choose_options(const struct settings *s, const struct cli *c, struct 
 	*o = (struct pl_opts){
 		.root = s->root,
 		.ns = s->ns,
+		.mode = store_mode(s->mode),
+		.snapshots = store_snapshots(s->snapshots),
 		.pin = s->pin,
 		.no_sync = s->no_sync,
 		.chunk_size = PL_CHUNK_DEFAULT,
 		.limits = unpack_limits_default,
 		.fetch.cancel = c->cancel,
 	};
-	if (store_parse_mode(s->mode, &o->mode, e) ||
-	    store_parse_snapshots(s->snapshots, &o->snapshots, e))
-		return -1;
 	if (choose_numbers(s, o, e) || registry_flags_choose(&s->registry, &o->fetch, e) ||
 	    losses_policy(s->on_loss, o->on_loss, e))
 		return -1;

@@ -123,7 +123,8 @@ static int prune(struct change *c, bool dry, struct k3_cancel *cancel)
 	bool live;
 	int rc = 0;
 
-	if (change_check(c, &e) || look(c, &r, &live, cancel, &e))
+	change_choose_root(c);
+	if (look(c, &r, &live, cancel, &e))
 		return cli_error(&e);
 	if (!dry && r.n)
 		rc = remove_it(c, &r, &live, cancel, &e);

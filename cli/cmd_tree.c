@@ -429,9 +429,7 @@ int cmd_tree(const struct cli *c, const struct command *cmd, int argc, char **ar
 		cli_help(cmd, about, opts);
 		return cli_finish(0);
 	}
-	K3_AUTO_FREE char *root = s.where.root ? NULL : imp_default_root();
+	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
-	if (root)
-		s.where.root = root;
 	return tree(&s, &args, c);
 }

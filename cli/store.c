@@ -5,26 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-int store_parse_mode(const char *text, enum imp_mode *out, struct k3_err *e)
+enum imp_mode store_mode(const char *text)
 {
-	*out = IMP_AUTO;
-	if (!strcmp(text, "live"))
-		*out = IMP_LIVE;
-	else if (!strcmp(text, "offline"))
-		*out = IMP_OFFLINE;
-	else if (strcmp(text, "auto") != 0)
-		return k3_fail(e, K3_USAGE, "--mode is auto, live or offline, not \"%s\"", text);
-	return 0;
+	if (!strcmp(text, "auto"))
+		return IMP_AUTO;
+	return !strcmp(text, "live") ? IMP_LIVE : IMP_OFFLINE;
 }
 
-int store_parse_snapshots(const char *text, enum pl_snapshots *out, struct k3_err *e)
+enum pl_snapshots store_snapshots(const char *text)
 {
-	*out = PL_FLAT;
-	if (!strcmp(text, "chain"))
-		*out = PL_CHAIN;
-	else if (strcmp(text, "flat") != 0)
-		return k3_fail(e, K3_USAGE, "--snapshots is flat or chain, not \"%s\"", text);
-	return 0;
+	return !strcmp(text, "chain") ? PL_CHAIN : PL_FLAT;
 }
 
 const char *store_address(const char *named, const struct imp_config *config)

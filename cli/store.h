@@ -6,9 +6,9 @@
 #include "importer/importer.h"
 #include "pipeline/pipeline.h"
 
-/* Both K3_USAGE. */
-K3_MUST int store_parse_mode(const char *text, enum imp_mode *out, struct k3_err *e);
-K3_MUST int store_parse_snapshots(const char *text, enum pl_snapshots *out, struct k3_err *e);
+/* Of words that OPT_CHOICE has let through: auto|live|offline, flat|chain. */
+enum imp_mode store_mode(const char *text);
+enum pl_snapshots store_snapshots(const char *text);
 /* The socket: the one named, or NULL and then as every tool of containerd looks for it. */
 const char *store_address(const char *named, const struct imp_config *config);
 /* Says so on stderr when CRI is configured to use another snapshotter than ours. */
