@@ -27,12 +27,9 @@ void catalog_rows(struct catalog_where *where, struct opt rows[CATALOG_ROWS])
 	rows[2] = (struct opt){ 0 };
 }
 
-char *catalog_choose_root(struct catalog_where *where)
+char *catalog_choose_root(const struct catalog_where *where)
 {
-	char *root = where->root ? k3_xstrdup(where->root) : imp_default_root();
-
-	where->root = root;
-	return root;
+	return where->root ? k3_xstrdup(where->root) : imp_default_root();
 }
 
 /* ---- records to images --------------------------------------------------------------- */

@@ -17,8 +17,8 @@ struct catalog_where {
 /* For an option table: --root and --namespace. */
 #define CATALOG_ROWS 3 /* with the one that ends them */
 void catalog_rows(struct catalog_where *where, struct opt rows[CATALOG_ROWS]);
-/* Once the words are parsed: makes where->root the one that is meant.  Caller frees the result. */
-char *catalog_choose_root(struct catalog_where *where) __attribute__((returns_nonnull));
+/* The root that is meant, once the words are parsed.  Caller frees the result. */
+char *catalog_choose_root(const struct catalog_where *where) __attribute__((returns_nonnull));
 
 /* An image: all names of the namespace with one target. */
 struct catalog_image {

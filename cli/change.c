@@ -67,6 +67,7 @@ static void on_wait(void *arg)
 void change_choose_root(struct change *c)
 {
 	c->root = catalog_choose_root(&c->where);
+	c->where.root = c->root;
 }
 
 int change_open_root(struct change *c, bool write, struct k3_cancel *cancel, struct k3_err *e)

@@ -458,5 +458,6 @@ int cmd_du(const struct cli *c, const struct command *cmd, int argc, char **argv
 	}
 	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
+	s.where.root = root;
 	return du(&s, &args, c);
 }

@@ -171,5 +171,6 @@ int cmd_inspect(const struct cli *c, const struct command *cmd, int argc, char *
 	}
 	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
+	s.where.root = root;
 	return inspect(&s, &args, c);
 }

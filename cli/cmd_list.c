@@ -428,5 +428,6 @@ int cmd_list(const struct cli *c, const struct command *cmd, int argc, char **ar
 		return cli_error(&e);
 	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
+	s.where.root = root;
 	return list(&s, c);
 }

@@ -335,6 +335,7 @@ int cmd_plan(const struct cli *c, const struct command *cmd, int argc, char **ar
 	} else {
 		K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
+		s.where.root = root;
 		status = prepare(&s, &args, c);
 	}
 	words_release(&args);

@@ -431,5 +431,6 @@ int cmd_tree(const struct cli *c, const struct command *cmd, int argc, char **ar
 	}
 	K3_AUTO_FREE char *root = catalog_choose_root(&s.where);
 
+	s.where.root = root;
 	return tree(&s, &args, c);
 }
