@@ -85,18 +85,15 @@ static int check_platform(const struct settings *s, const struct oci_platform *h
 }
 
 /* kubelet looks the pause image up under the literal text of the configuration. */
-static int name_pause(const struct settings *s, const struct imp_config *config,
+static int name_pause(const struct settings *s, struct imp_config *config,
 		      const struct bundle_doc *doc, struct pl_request *reqs, struct k3_err *e)
 {
-	bool automatic = !strcmp(s->pause, "auto");
-	const char *text = automatic ? config->pause : s->pause;
+	const char *text = store_pause(s->pause, config);
 	bool found = false;
 	struct oci_ref ref;
 
-	if (!strcmp(text, "none"))
+	if (!text)
 		return 0;
-	if (automatic)
-		store_warn_snapshotter(config);
 	if (oci_ref_parse(text, &ref, e))
 		return k3_wrap(e, "pause image");
 	K3_AUTO_FREE char *full = oci_ref_full(&ref), *name = oci_ref_name(&ref);

@@ -12,10 +12,11 @@ struct change {
 	struct catalog_where where;
 	const char *mode, *address, *config_file, *output;
 	bool quiet;
+	bool want_pause; /* set before: `pause` is needed */
 	/* Since change_open. */
 	struct imp *imp; /* may write, and keeps other k3simgs out */
 	struct catalog cat;
-	char *root, *pause; /* the pause image as containerd's configuration has it, or NULL */
+	char *root, *pause; /* the pause image that containerd asks for, or NULL */
 };
 
 /* For an option table: root, namespace, mode, address, configuration, output, quiet. */

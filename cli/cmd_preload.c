@@ -42,17 +42,14 @@ static const char about[] =
  * The pause image: kubelet looks it up under the literal text of the configuration, which
  * *literal is if that is no normalised name; the caller's.
  */
-static int want_pause(struct wanted *w, const struct settings *s, const struct imp_config *config,
+static int want_pause(struct wanted *w, const struct settings *s, struct imp_config *config,
 		      char **literal, struct k3_err *e)
 {
-	bool automatic = !strcmp(s->pause, "auto");
-	const char *text = automatic ? config->pause : s->pause;
+	const char *text = store_pause(s->pause, config);
 	size_t index;
 
-	if (!strcmp(text, "none"))
+	if (!text)
 		return 0;
-	if (automatic)
-		store_warn_snapshotter(config);
 	if (wanted_add(w, text, &index, e))
 		return k3_wrap(e, "pause image");
 	K3_AUTO_FREE char *name = oci_ref_name(&w->reqs[index].ref);
@@ -61,10 +58,11 @@ static int want_pause(struct wanted *w, const struct settings *s, const struct i
 		*literal = k3_xstrdup(text);
 		w->reqs[index].literal_name = *literal;
 	}
-	if (automatic && !s->quiet)
+	if (text == config->pause && !s->quiet)
 		fprintf(stderr, "pause image: %s (%s)\n", text,
-			!config->pause_default ? config->file
-					       : "default; --pause names another one");
+			config->pause_program    ? config->pause_program
+			: !config->pause_default ? config->file
+						 : "default; --pause names another one");
 	return 0;
 }
 

@@ -408,6 +408,7 @@ static int rm(struct removing *r, struct k3_cancel *cancel)
 	struct k3_err e;
 	int rc, status;
 
+	r->c->want_pause = !r->force;
 	if (change_open(r->c, cancel, &e))
 		return cli_error(&e);
 	r->missing = k3_xcalloc(r->words->n, sizeof(*r->missing));

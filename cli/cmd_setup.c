@@ -185,6 +185,7 @@ static int choose_pause(const struct settings *s, struct strings *own, struct se
 		return 0;
 	if (imp_config_load(own->root, !access(file, F_OK) ? file : NULL, &config, e))
 		return k3_hint(e, "--pause names the pause image");
+	imp_config_ask_program(own->prefix, &config);
 	own->pause = K3_STEAL(config.pause);
 	o->pause = own->pause;
 	return 0;

@@ -25,7 +25,7 @@ const char *store_address(const char *named, const struct imp_config *config)
 }
 
 /* Trees of one snapshotter are of no use to another. */
-void store_warn_snapshotter(const struct imp_config *c)
+static void warn_snapshotter(const struct imp_config *c)
 {
 	const char *name = c->snapshotter ? c->snapshotter : "overlayfs";
 
@@ -34,4 +34,13 @@ void store_warn_snapshotter(const struct imp_config *c)
 			"warning: %s: CRI's snapshotter is \"%s\"%s and will not use these trees; "
 			"set it to \"" IMP_SNAPSHOTTER "\"\n",
 			c->file, name, c->snapshotter ? "" : " by default");
+}
+
+const char *store_pause(const char *word, struct imp_config *config)
+{
+	if (strcmp(word, "auto") != 0)
+		return strcmp(word, "none") != 0 ? word : NULL;
+	warn_snapshotter(config);
+	imp_config_ask_program("", config);
+	return config->pause;
 }

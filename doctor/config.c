@@ -263,7 +263,10 @@ static void preload_pause(const struct doctor_facts *f, struct doctor_finding *o
 
 void doctor_pause(const struct doctor_facts *f, struct doctor_finding *out)
 {
-	const char *how = f->config.pause_default ? ", by default" : "";
+	K3_AUTO_FREE char *own = f->config.pause_program
+					 ? k3_xasprintf(", as %s has it", f->config.pause_program)
+					 : NULL;
+	const char *how = own ? own : f->config.pause_default ? ", by default" : "";
 
 	if (no_config(f, out))
 		return;

@@ -89,6 +89,7 @@ static void gather_config(const struct doctor_opts *o, struct doctor_facts *f)
 		f->config_trouble = k3_xstrdup(why.msg);
 		f->config = (struct imp_config){ 0 };
 	}
+	imp_config_ask_program(f->sysroot, &f->config);
 	f->config_elsewhere = f->config_read && f->config.kind == IMP_ROOT_CONTAINERD &&
 			      !f->config.file && !access(common, F_OK);
 	f->config_file = k3_xstrdup(f->config.file ? f->config.file

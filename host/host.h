@@ -92,6 +92,12 @@ void host_program_release(struct host_program *p);
 /* Whether the file of a program holds these bytes; reads at most HOST_PROGRAM_MAX of it. */
 #define HOST_PROGRAM_MAX (128u << 20) /* twice of the largest runtime */
 bool host_program_has(const char *sysroot, const struct host_program *p, const char *text);
+/*
+ * What follows the text in there, as long as it is made of these characters; false: the text is not
+ * in there, or as many of them follow as out has room for.
+ */
+bool host_program_after(const char *sysroot, const struct host_program *p, const char *text,
+			const char *chars, char *out, size_t size);
 unsigned host_machine(void); /* e_machine of this program */
 
 /* ---- the network of pods -------------------------------------------------------------------- */

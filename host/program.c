@@ -72,34 +72,65 @@ void host_program_release(struct host_program *p)
 	*p = (struct host_program){ 0 };
 }
 
-#define PIECE 65536u
+#define PIECE 262144u
 
-bool host_program_has(const char *sysroot, const struct host_program *p, const char *text)
+/* Looks for text; `after` gets the `more` bytes behind it, with zeros for what is beyond the end.
+ */
+static bool find_text(const char *sysroot, const struct host_program *p, const char *text,
+		      char *after, size_t more)
 {
 	K3_AUTO_FREE char *full = host_path(sysroot, p->target ? p->target : "");
 	K3_AUTO_FREE char *piece = k3_xcalloc(1, PIECE);
 	K3_AUTO_FD int fd = -1;
 	size_t len = strlen(text), kept = 0, total = 0;
+	bool end = false;
 
-	if (!p->target || len >= PIECE / 2)
+	if (!p->target || len + more >= PIECE / 2)
 		return false;
 	fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	while (fd >= 0 && total < HOST_PROGRAM_MAX) {
+	while (fd >= 0 && !end) {
 		ssize_t n = read(fd, piece + kept, PIECE - kept);
 
-		if (n <= 0)
-			break;
-		total += (size_t)n;
-		kept += (size_t)n;
-		if (memmem(piece, kept, text, len))
+		total += n > 0 ? (size_t)n : 0;
+		kept += n > 0 ? (size_t)n : 0;
+		end = n <= 0 || total >= HOST_PROGRAM_MAX;
+		const char *found = memmem(piece, kept, text, len);
+		size_t left = found ? kept - (size_t)(found + len - piece) : 0;
+
+		if (found && (left >= more || end)) {
+			if (more)
+				memcpy(after, found + len, left < more ? left : more);
 			return true;
-		/* The end of this piece may be the beginning of the text. */
-		size_t tail = kept < len - 1 ? kept : len - 1;
+		}
+		/* The end of this piece may be the beginning of the text, or of what is behind it.
+		 */
+		size_t tail = kept < len + more ? kept : len + more;
 
 		memmove(piece, piece + kept - tail, tail);
 		kept = tail;
 	}
 	return false;
+}
+
+bool host_program_has(const char *sysroot, const struct host_program *p, const char *text)
+{
+	return find_text(sysroot, p, text, NULL, 0);
+}
+
+bool host_program_after(const char *sysroot, const struct host_program *p, const char *text,
+			const char *chars, char *out, size_t size)
+{
+	memset(out, 0, size);
+	if (!find_text(sysroot, p, text, out, size))
+		return false;
+	size_t n = 0;
+
+	while (n < size && out[n] && strchr(chars, out[n]))
+		n++;
+	if (n == size)
+		return false;
+	out[n] = '\0';
+	return true;
 }
 
 unsigned host_machine(void)

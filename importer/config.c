@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/toml.h"
+#include "host/host.h"
 #include "importer/cri_config.h"
 #include "importer/schema.h"
 
@@ -25,8 +27,9 @@
 
 /* Pause images that the daemons ask for by default; the schema tells 1.x from 2.x. */
 #define PAUSE_K3S "rancher/mirrored-pause:3.6"
-#define PAUSE_1 "registry.k8s.io/pause:3.8"
-#define PAUSE_2 "registry.k8s.io/pause:3.10"
+#define PAUSE_REPOSITORY "registry.k8s.io/pause:"
+#define PAUSE_1 PAUSE_REPOSITORY "3.8"
+#define PAUSE_2 PAUSE_REPOSITORY "3.10"
 
 #define FILES_MAX 256u /* that one configuration imports */
 
@@ -352,6 +355,37 @@ static const char *default_pause(const struct imp_config *c)
 	return c->schema == IMP_SCHEMA_MIN ? PAUSE_1 : PAUSE_2;
 }
 
+/* A newer one than any there is: two texts of the program, one behind the other. */
+#define PAUSE_MINOR_MAX 30u
+
+/* "3.6" or "3.10.1" as the tag of a pause image, not what happens to stand behind it. */
+static bool is_pause_tag(const char *tag)
+{
+	unsigned minor;
+	int n = 0;
+
+	return sscanf(tag, "3.%u%n", &minor, &n) == 1 && minor <= PAUSE_MINOR_MAX &&
+	       (!tag[n] || (tag[n] == '.' && strlen(tag + n) == 2));
+}
+
+void imp_config_ask_program(const char *sysroot, struct imp_config *c)
+{
+	__attribute__((cleanup(host_program_release))) struct host_program p = { 0 };
+	char tag[16];
+
+	if (!c->pause_default || c->kind != IMP_ROOT_CONTAINERD || c->pause_program)
+		return;
+	host_find_program(sysroot, "containerd", &p);
+	/* Go keeps its strings without an end, but each of them once. */
+	if (!p.path ||
+	    !host_program_after(sysroot, &p, PAUSE_REPOSITORY, "0123456789.", tag, sizeof(tag)) ||
+	    !is_pause_tag(tag))
+		return;
+	free(c->pause);
+	c->pause = k3_xasprintf(PAUSE_REPOSITORY "%s", tag);
+	c->pause_program = K3_STEAL(p.path);
+}
+
 /* How much of a path is the sysroot, in front of what the machine calls it. */
 static size_t below(const char *sysroot, const char *path)
 {
@@ -407,6 +441,7 @@ void imp_config_release(struct imp_config *c)
 {
 	free(c->file);
 	free(c->pause);
+	free(c->pause_program);
 	free(c->snapshotter);
 	free(c->address);
 	for (size_t k = 0; k < c->nfiles; k++)

@@ -60,9 +60,10 @@ struct imp_config {
 	enum imp_root_kind kind;
 	char *file;  /* the configuration file that was read, or NULL when there is none */
 	char *pause; /* pause image exactly as configured, or the default of this kind of root */
-	bool pause_default; /* nothing was configured: `pause` is our default for the kind */
-	char *snapshotter;  /* CRI snapshotter as configured, or NULL */
-	char **files;       /* all that was read of config.toml, imports included, in order */
+	bool pause_default;  /* nothing was configured: `pause` is our default for the kind */
+	char *pause_program; /* where imp_config_ask_program found `pause`, or NULL */
+	char *snapshotter;   /* CRI snapshotter as configured, or NULL */
+	char **files;        /* all that was read of config.toml, imports included, in order */
 	size_t nfiles;
 	char *agent;   /* k3s's agent directory, or NULL for a containerd's root */
 	char *address; /* socket of the daemon: as configured, or the default of this kind */
@@ -95,6 +96,11 @@ K3_MUST int imp_config_load(const char *root, const char *file, struct imp_confi
 /* Well-known paths are looked up below sysroot; `root` and `file` are as the caller sees them. */
 K3_MUST int imp_config_load_at(const char *sysroot, const char *root, const char *file,
 			       struct imp_config *out, struct k3_err *e);
+/*
+ * Where nothing is configured: `pause` becomes what the containerd installed below sysroot asks for
+ * by itself, if it tells; distributions change it.  Reads the program, some 50 MB.
+ */
+void imp_config_ask_program(const char *sysroot, struct imp_config *c);
 void imp_config_release(struct imp_config *c);
 
 /* ---- the store --------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 
 torture=$TOP/tests/torture
 # Modes: onto a store of containerd's, flat and chain; "new" has no store before.
-plan=short part=5 first=0 looks=3
+plan=short part=9 first=0 looks=3
 [ "${TORTURE:-}" != full ] || plan=full part=${PART:-1} first=${FIRST:-0} looks=1000
 # The library that makes the faults.
 shim=$T/build/release/tests/torture/fault.so

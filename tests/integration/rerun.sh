@@ -1,5 +1,6 @@
 #!/bin/bash
 # The same command again changes nothing and fetches no layer.
+# Short form: once.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

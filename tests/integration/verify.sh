@@ -1,7 +1,7 @@
 #!/bin/bash
 # verify finds every kind of damage and is silent where there is none, also in
 # stores that containerd wrote; repair mends it and touches nothing else.  Each
-# containerd gets every fourth damage, TORTURE=full all of them.
+# containerd gets every sixth damage, TORTURE=full all of them.
 # Damage is done by commands that look up the place when they run.
 # shellcheck disable=SC2016
 # shellcheck source=tests/lib/all.sh
@@ -94,8 +94,8 @@ damage() {
     local what=$1 how=$2 ref=$3 pattern=$4 out status deep=""
     shift 4
     damages=$((damages + 1))
-    [ "${TORTURE:-}" = full ] || [ $((damages % 2)) = 0 ] || return 0
-    my_turn $((damages / 2)) || return 0
+    [ "${TORTURE:-}" = full ] || [ $((damages % 3)) = 0 ] || return 0
+    my_turn $((damages / 3)) || return 0
     "$@" >"$T/damage.log" 2>&1 || { fail "$MODE: $what" "$(cat "$T/damage.log")"; return; }
     [ "$how" = shallow ] || deep=--deep
     # shellcheck disable=SC2086

@@ -207,19 +207,34 @@ TEST(programs)
 	host_release(&h);
 }
 
-/* A text across the edge of two reads is found. */
+/* What is on both sides of the edge of two reads is found. */
 TEST(text_in_a_large_program)
 {
+	enum { EDGE = 262144 };
 	const char *sys = unit_tmpdir();
-	K3_AUTO_FREE char *text = k3_xcalloc(1, 65536 + 32);
+	K3_AUTO_FREE char *text = k3_xcalloc(1, EDGE + 32);
 	struct host_program p;
+	char after[8];
 
-	memset(text, '.', 65536 + 8);
-	memcpy(text + 65536 - 4, "needle", 6);
-	put(sys, "/bin/large", text);
-	host_find_program(sys, "/bin/large", &p);
-	CHECK(host_program_has(sys, &p, "needle"));
-	CHECK(!host_program_has(sys, &p, "needles"));
+	for (size_t back = 0; back < 12; back++) {
+		memset(text, '.', EDGE + 16);
+		memcpy(text + EDGE - back, "needle3.10", 10);
+		put(sys, "/bin/large", text);
+		host_find_program(sys, "/bin/large", &p);
+		CHECK(host_program_has(sys, &p, "needle"));
+		CHECK(!host_program_has(sys, &p, "needles"));
+		CHECK(host_program_after(sys, &p, "needle", "0123456789", after, sizeof(after)));
+		EQ_STR(after, "3");
+		host_program_release(&p);
+	}
+	/* More of them than there is room for; and the end of the file. */
+	put(sys, "/bin/small", "needle1234567 needle");
+	host_find_program(sys, "/bin/small", &p);
+	CHECK(!host_program_after(sys, &p, "needle", "0123456789", after, 7));
+	CHECK(host_program_after(sys, &p, "needle", "0123456789", after, 8));
+	EQ_STR(after, "1234567");
+	CHECK(host_program_after(sys, &p, " needle", "0123456789", after, sizeof(after)));
+	EQ_STR(after, "");
 	host_program_release(&p);
 }
 

@@ -88,6 +88,49 @@ TEST(default_roots)
 	is_root(sys, K3S);
 }
 
+/* Without a configuration it is the program that decides, if it tells. */
+TEST(pause_of_the_program)
+{
+	static const struct {
+		const char *program, *pause;
+	} cases[] = {
+		{ "...registry.k8s.io/pause:3.6releasep:...", "3.6" },
+		{ "registry.k8s.io/pause:3.10failed to ", "3.10" },
+		{ "registry.k8s.io/pause:3.10.1 is", "3.10.1" },
+		{ "registry.k8s.io/pause:3.9", "3.9" },
+		/* The text behind it begins with digits: nobody knows. */
+		{ "registry.k8s.io/pause:3.6127.0.0.1", NULL },
+		{ "registry.k8s.io/pause:3.685", NULL },
+		{ "registry.k8s.io/pause:4.1", NULL },
+		{ "registry.k8s.io/pause:latest", NULL },
+		{ "nothing of it", NULL },
+	};
+	const char *sys = unit_tmpdir();
+
+	for (size_t i = 0; i < K3_ARRAY_LEN(cases); i++) {
+		const char *tag = cases[i].pause ? cases[i].pause : "3.10";
+		K3_AUTO_FREE char *want = k3_xasprintf("registry.k8s.io/pause:%s", tag);
+		struct imp_config c;
+		struct k3_err err;
+
+		put(sys, "/usr/bin/containerd", cases[i].program);
+		OK(imp_config_load_at(sys, CTD, NULL, &c, &err));
+		imp_config_ask_program(sys, &c);
+		EQ_STR(c.pause, want);
+		EQ_STR(c.pause_program, cases[i].pause ? "/usr/bin/containerd" : NULL);
+		imp_config_release(&c);
+		/* k3s has its own. */
+		OK(imp_config_load_at(sys, K3S, NULL, &c, &err));
+		imp_config_ask_program(sys, &c);
+		EQ_STR(c.pause, "rancher/mirrored-pause:3.6");
+		imp_config_release(&c);
+	}
+	put(sys, ETC,
+	    "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'mine:1'\n");
+	put(sys, "/usr/bin/containerd", cases[0].program);
+	is_config(sys, CTD, NULL, "mine:1", NULL, ETC);
+}
+
 TEST(no_configuration)
 {
 	const char *sys = unit_tmpdir();
