@@ -627,6 +627,11 @@ static int copy_special(int sdir, const char *sname, int ddir, const char *dname
 	return 0;
 }
 
+bool k3_link_refused(int errnum)
+{
+	return errnum == EMLINK || errnum == EPERM || errnum == EOPNOTSUPP;
+}
+
 int k3_copy_node(int sdir, const char *sname, int ddir, const char *dname, bool reflink,
 		 struct k3_err *e)
 {

@@ -87,6 +87,12 @@ K3_MUST int k3_walk(int fd, const struct k3_walk_ops *ops, void *arg, struct k3_
 /* ---- copying ------------------------------------------------------------------------- */
 
 /*
+ * Whether linkat failed for what the file system is, so that a copy has to do: the limit of links
+ * of a file, or no hard links at all (EPERM in link(2); gVisor's EOPNOTSUPP, of fifos).
+ */
+bool k3_link_refused(int errnum);
+
+/*
  * Makes ddir/dname a copy of the node sdir/sname, which is no directory: content, owner,
  * mode, mtime, xattrs; holes stay holes.  reflink: share extents where the file system can.  K3_IO
  * with sys EEXIST when the name is taken.

@@ -69,7 +69,7 @@ static int link_to_copy(const struct clone *c, int dir, const char *name, uint64
 
 	close(in.fd);
 	*done = rc == 0;
-	if (rc && errnum != EMLINK && errnum != EOPNOTSUPP)
+	if (rc && !k3_link_refused(errnum))
 		return k3_fail_sys(e, errnum, "cannot link %s", name);
 	return 0;
 }
@@ -120,7 +120,7 @@ static int copy_one(struct cloner *w, const struct walk_dir *d, const char *name
 
 static bool may_copy(int errnum)
 {
-	return errnum == EMLINK || errnum == EXDEV || errnum == EPERM || errnum == EOPNOTSUPP;
+	return errnum == EXDEV || k3_link_refused(errnum);
 }
 
 /* The inode has a name in the parent now as before: sealing need not look at it again. */

@@ -129,11 +129,7 @@ static int link_or_copy(struct apply *a, const struct place *to, const struct st
 	}
 	if (!rc)
 		return 0;
-	/*
-	 * The file system's link limit; the parent's names count, the image cannot know that.  Or
-	 * it has no hard links: gVisor has none of fifos.
-	 */
-	if (errno == EMLINK || errno == EOPNOTSUPP)
+	if (k3_link_refused(errno))
 		return apply_copies(a, st, e) ? -1
 					      : k3_copy_node(to->dir->fd, to->base, at->dir->fd,
 							     at->base, true, e);

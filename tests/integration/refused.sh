@@ -42,7 +42,7 @@ for tree in "$T/plain/$trees"/*; do
     check_eq "without links: but for them the tree is the same" \
         "$("$PYTHON" "$LIB/tree.py" "$tree" "$T/copies/$trees/${tree##*/}" | grep -v ': links \|^[0-9]* differences')" ""
 done
-for what in links,reflinks links,reflinks,copy_file_range links,holes; do
+for what in links,reflinks links,reflinks,copy_file_range links,holes links-eperm; do
     check "without $what" with $what "$T/root" --snapshots chain "$REGISTRY/zstd:1"
     check_eq "without $what: the same copies" "$(hashes "$T/root")" "$copies"
     rm -rf -- "$T/root"

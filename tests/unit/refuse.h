@@ -27,6 +27,8 @@ enum refuse {
 	REFUSE_LINK = 1 << 9,
 	/* Where a file has holes, with EINVAL: a file system that does not know. */
 	REFUSE_HOLES = 1 << 10,
+	/* Hard links, with EPERM, which is link(2)'s word for a file system that has none. */
+	REFUSE_LINK_EPERM = 1 << 11,
 };
 
 struct refuse_name {

@@ -47,6 +47,7 @@ static const struct rule rules[] = {
 	{ REFUSE_OWNER, SYS_fchown, EPERM, 0, 0, 0, false },
 	{ REFUSE_OWNER, SYS_fchownat, EPERM, 0, 0, 0, false },
 	{ REFUSE_LINK, SYS_linkat, EOPNOTSUPP, 0, 0, 0, false },
+	{ REFUSE_LINK_EPERM, SYS_linkat, EPERM, 0, 0, 0, false },
 	{ REFUSE_HOLES, SYS_lseek, EINVAL, 2, UINT32_MAX, SEEK_DATA, false },
 	{ REFUSE_HOLES, SYS_lseek, EINVAL, 2, UINT32_MAX, SEEK_HOLE, false },
 };
@@ -57,7 +58,7 @@ const struct refuse_name refuse_names[] = {
 	{ "renameat2", REFUSE_RENAME }, { "xattrs", REFUSE_XATTR },
 	{ "devices", REFUSE_DEVICE },   { "owners", REFUSE_OWNER },
 	{ "links", REFUSE_LINK },       { "holes", REFUSE_HOLES },
-	{ "gvisor", REFUSE_GVISOR },
+	{ "gvisor", REFUSE_GVISOR },    { "links-eperm", REFUSE_LINK_EPERM },
 };
 const size_t refuse_nnames = sizeof(refuse_names) / sizeof(refuse_names[0]);
 

@@ -316,6 +316,9 @@ TEST(trees_without_hard_links_are_copies)
 	place_open(&p);
 	refuse_run(REFUSE_GVISOR | REFUSE_LINK, trees_without_links, &p);
 	place_close(&p);
+	place_open(&p);
+	refuse_run(REFUSE_LINK_EPERM, trees_without_links, &p);
+	place_close(&p);
 }
 
 static void group_without_links(void *arg)
@@ -341,6 +344,7 @@ TEST(a_group_that_cannot_be_linked_is_copied)
 	OK(apply(&p, p.root, &t, false));
 	tb_release(&t);
 	refuse_run(REFUSE_LINK, group_without_links, &p);
+	refuse_run(REFUSE_LINK_EPERM, group_without_links, &p);
 	place_close(&p);
 }
 
