@@ -7,7 +7,7 @@
 #   make analyze           gcc -fanalyzer, cppcheck, clang-tidy
 #   make integration       with real registries and containerds (as root; see ./test)
 #   make test-sandbox      inside gVisor, in every form (as root; some minutes); SANDBOX="FORM..."
-#                          as tests/integration/sandbox.sh has them, "table" takes an hour
+#                          as tests/integration/sandbox.sh has them, also "table", "threads"
 #   make torture           the long form of the tests that have one: an hour (as root)
 #   make fuzz FUZZ_S=60    every fuzz target for that many seconds (clang)
 #   make bench             against containerd and others, on a fresh ext4 (as root; some minutes);

@@ -58,6 +58,16 @@ char *k3_xasprintf(const char *fmt, ...)
 	return check_oom(s);
 }
 
+char *k3_xvasprintf(size_t max, const char *fmt, va_list ap)
+{
+	char *s = NULL;
+	int n = vasprintf(&s, fmt, ap);
+
+	if (n >= 0 && (size_t)n > max)
+		s[max] = '\0';
+	return check_oom(n < 0 ? NULL : s);
+}
+
 void k3_freep(void *pp)
 {
 	void **p = pp;

@@ -22,6 +22,9 @@ void *k3_xrealloc(void *p, size_t n, size_t size) __attribute__((returns_nonnull
 char *k3_xstrdup(const char *s) __attribute__((returns_nonnull));
 char *k3_xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));
 char *k3_xasprintf(const char *fmt, ...) K3_PRINTF(1, 2) __attribute__((returns_nonnull));
+/* The same, cut to at most `max` bytes: for lines that foreign text could make long. */
+char *k3_xvasprintf(size_t max, const char *fmt, va_list ap) K3_PRINTF(2, 0)
+	__attribute__((returns_nonnull));
 
 /*
  * Makes room for one more element in a growing array: *p has *cap elements of size bytes,

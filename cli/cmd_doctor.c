@@ -90,22 +90,13 @@ static int choose(const struct settings *s, const struct words *args, struct res
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-static char *safe(const char *s)
-{
-	size_t size = 4 * strlen(s) + 1;
-	char *out = k3_xcalloc(1, size);
-
-	k3_escape(out, size, s);
-	return out;
-}
-
 /* Lines of a fix, each behind so many blanks. */
 static void print_lines(const char *text, const char *indent)
 {
 	for (size_t n; *text; text += n + (text[n] == '\n')) {
 		n = strcspn(text, "\n");
 		K3_AUTO_FREE char *line = k3_xstrndup(text, n);
-		K3_AUTO_FREE char *shown = safe(line);
+		K3_AUTO_FREE char *shown = cli_safe(line);
 
 		printf("%s%s\n", indent, shown);
 	}
@@ -121,7 +112,7 @@ static void print_fix(const struct result *r)
 	if (r->check->setup)
 		printf("k3simg setup, or:\n            ");
 	if (f->command) {
-		K3_AUTO_FREE char *shown = safe(f->command);
+		K3_AUTO_FREE char *shown = cli_safe(f->command);
 
 		printf("%s\n", shown);
 		if (f->file)
@@ -129,7 +120,7 @@ static void print_fix(const struct result *r)
 	}
 	if (!f->file)
 		return;
-	K3_AUTO_FREE char *file = safe(f->file);
+	K3_AUTO_FREE char *file = cli_safe(f->file);
 
 	printf("%s %s:\n", f->head ? "write" : "in", file);
 	if (f->head)
@@ -145,7 +136,7 @@ static void print_text(const struct settings *s, const struct results *all)
 
 	for (size_t k = 0; k < all->n; k++) {
 		const struct result *r = &all->v[k];
-		K3_AUTO_FREE char *text = safe(r->found.text);
+		K3_AUTO_FREE char *text = cli_safe(r->found.text);
 		bool trouble = r->found.state >= DOCTOR_WARNING;
 
 		if (s->quiet && !trouble)
@@ -189,7 +180,7 @@ static int print_json(const struct doctor_facts *f, const struct results *all, s
 	k3_jw_arr(&w, "checks");
 	for (size_t k = 0; k < all->n; k++) {
 		const struct result *r = &all->v[k];
-		K3_AUTO_FREE char *text = safe(r->found.text);
+		K3_AUTO_FREE char *text = cli_safe(r->found.text);
 
 		k3_jw_obj(&w, NULL);
 		k3_jw_str(&w, "id", r->check->id);

@@ -141,15 +141,6 @@ static int gather(const struct words *args, struct subjects *out, struct k3_err 
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-static char *safe(const char *s)
-{
-	size_t size = 4 * strlen(s) + 1;
-	char *out = k3_xcalloc(1, size);
-
-	k3_escape(out, size, s);
-	return out;
-}
-
 static const char *plural(size_t n)
 {
 	return n == 1 ? "" : "s";
@@ -159,8 +150,8 @@ static void print_causes(const struct settings *s, const struct explain_cause *c
 {
 	for (size_t k = 0; k < n; k++) {
 		const struct explain_cause *c = &causes[k];
-		K3_AUTO_FREE char *text = safe(c->found.text);
-		K3_AUTO_FREE char *fix = safe(c->found.fix ? c->found.fix : "");
+		K3_AUTO_FREE char *text = cli_safe(c->found.text);
+		K3_AUTO_FREE char *fix = cli_safe(c->found.fix ? c->found.fix : "");
 
 		if (s->quiet && c->found.state < EXPLAIN_STOPS)
 			continue;
@@ -176,9 +167,9 @@ static void print_causes(const struct settings *s, const struct explain_cause *c
 /* "Deployment web, container app" */
 static void print_place(const struct explain_container *c)
 {
-	K3_AUTO_FREE char *kind = safe(c->kind);
-	K3_AUTO_FREE char *object = safe(c->object);
-	K3_AUTO_FREE char *name = safe(c->name);
+	K3_AUTO_FREE char *kind = cli_safe(c->kind);
+	K3_AUTO_FREE char *object = cli_safe(c->object);
+	K3_AUTO_FREE char *name = cli_safe(c->name);
 
 	if (*c->kind)
 		printf(" (%s%s%s, %s%s%s)", kind, *object ? " " : "", object, c->role,
@@ -188,7 +179,7 @@ static void print_place(const struct explain_container *c)
 static void print_container(const struct settings *s, const struct explain_report *r,
 			    const struct explain_container *c)
 {
-	K3_AUTO_FREE char *image = safe(c->image);
+	K3_AUTO_FREE char *image = cli_safe(c->image);
 	size_t stops = c->stops + r->stops;
 
 	printf("%s", image);
@@ -203,7 +194,7 @@ static void print_container(const struct settings *s, const struct explain_repor
 		printf(" (%zu of the node)", r->stops);
 	printf("\n");
 	if (c->asked && strcmp(c->asked, c->image) != 0 && !s->quiet) {
-		K3_AUTO_FREE char *asked = safe(c->asked);
+		K3_AUTO_FREE char *asked = cli_safe(c->asked);
 
 		printf("  the kubelet asks for %s\n", asked);
 	}
@@ -223,7 +214,7 @@ static void print_text(const struct settings *s, const struct explain_report *r)
 
 static void json_text(struct k3_jw *w, const char *key, const char *text)
 {
-	K3_AUTO_FREE char *shown = text ? safe(text) : NULL;
+	K3_AUTO_FREE char *shown = text ? cli_safe(text) : NULL;
 
 	k3_jw_str(w, key, shown);
 }

@@ -78,6 +78,7 @@ int registry_flags_configure(struct registry_flags *r, const struct imp_config *
 		.hosts_dir = r->hosts_dir,
 		.registries = r->registries,
 		.k3s_agent = config->agent,
+		.mirrors_only = config->mirrors_only,
 		.config_files = (const char *const *)config->files,
 		.nconfig_files = config->nfiles,
 	};

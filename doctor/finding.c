@@ -9,16 +9,7 @@
 
 #include "base/mem.h"
 
-/* What one line says: paths and a message of ours fit. */
-#define TEXT_MAX 2048
-
-K3_PRINTF(1, 0) static char *format(const char *fmt, va_list ap)
-{
-	char text[TEXT_MAX];
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	return k3_xstrdup(text);
-}
+#define TEXT_MAX 2048 /* what one line says: paths and a message of ours fit */
 
 void doctor_say(struct doctor_finding *out, enum doctor_state state, const char *fmt, ...)
 {
@@ -26,7 +17,7 @@ void doctor_say(struct doctor_finding *out, enum doctor_state state, const char 
 
 	va_start(ap, fmt);
 	free(out->text);
-	out->text = format(fmt, ap);
+	out->text = k3_xvasprintf(TEXT_MAX, fmt, ap);
 	out->state = state;
 	va_end(ap);
 }
@@ -37,7 +28,7 @@ void doctor_run(struct doctor_finding *out, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	free(out->fix.command);
-	out->fix.command = format(fmt, ap);
+	out->fix.command = k3_xvasprintf(TEXT_MAX, fmt, ap);
 	va_end(ap);
 }
 

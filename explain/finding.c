@@ -8,16 +8,9 @@
 
 #include "base/mem.h"
 
-/* What one line says: names and a message of ours fit; longer texts of images are cut. */
-#define TEXT_MAX 2048
-
-K3_PRINTF(1, 0) static char *format(const char *fmt, va_list ap)
-{
-	char text[TEXT_MAX];
-
-	vsnprintf(text, sizeof(text), fmt, ap);
-	return k3_xstrdup(text);
-}
+#define TEXT_MAX                                                                                   \
+	2048 /* what one line says: names and a message of ours fit; longer texts of images are    \
+		cut */
 
 const char *explain_state_name(enum explain_state s)
 {
@@ -32,7 +25,7 @@ void explain_say(struct explain_finding *out, enum explain_state state, const ch
 
 	va_start(ap, fmt);
 	free(out->text);
-	out->text = format(fmt, ap);
+	out->text = k3_xvasprintf(TEXT_MAX, fmt, ap);
 	out->state = state;
 	va_end(ap);
 }
@@ -43,7 +36,7 @@ void explain_run_this(struct explain_finding *out, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	free(out->fix);
-	out->fix = format(fmt, ap);
+	out->fix = k3_xvasprintf(TEXT_MAX, fmt, ap);
 	va_end(ap);
 }
 

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/toml.h"
+#include "base/yaml.h"
 #include "host/host.h"
 #include "importer/cri_config.h"
 #include "importer/schema.h"
@@ -24,6 +25,8 @@
 #define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
 #define K3S_SOCKET "/run/k3s/containerd/containerd.sock"
 #define K3S_CONFIG "/etc/rancher/k3s/config.yaml"
+#define RKE2_CONFIG "/etc/rancher/rke2/config.yaml"
+#define K3S_CONFIG_MAX (1u << 20) /* bytes; real ones have some hundred */
 
 /* Pause images that the daemons ask for by default; the schema tells 1.x from 2.x. */
 #define PAUSE_K3S "rancher/mirrored-pause:3.6"
@@ -184,33 +187,23 @@ static int read_default(const char *path, struct values *v, bool *found, struct 
 
 /* ---- k3s's config.yaml -------------------------------------------------------------- */
 
-/* The scalar behind "key:" on a line of its own, without quotes and comment; NULL = not it. */
-static char *yaml_scalar(const char *line, const char *key)
-{
-	size_t n = strlen(key);
-	const char *s, *end;
+struct k3s_values {
+	char *pause, *pause_file;
+	bool mirrors_only;
+};
 
-	if (strncmp(line, key, n) || line[n] != ':' || (line[n + 1] && !strchr(" \t", line[n + 1])))
-		return NULL;
-	s = line + n + 1 + strspn(line + n + 1, " \t");
-	if (*s == '"' || *s == '\'') {
-		end = strchr(s + 1, *s);
-		return end ? k3_xstrndup(s + 1, (size_t)(end - s - 1)) : NULL;
-	}
-	end = strstr(s, " #");
-	if (!end)
-		end = s + strlen(s);
-	while (end > s && strchr(" \t\r", end[-1]))
-		end--;
-	return k3_xstrndup(s, *s == '#' ? 0 : (size_t)(end - s));
+static void k3s_values_release(struct k3s_values *v)
+{
+	free(v->pause);
+	free(v->pause_file);
 }
 
-/* Only top-level scalars are understood; anything else of YAML is passed over. */
-static int read_yaml(const char *path, const char *key, char **value, struct k3_err *e)
+/* A missing file is no error. */
+static int read_yaml(const char *path, struct k3s_values *v, struct k3_err *e)
 {
-	K3_AUTO_BUF struct k3_buf text = K3_BUF(K3_TOML_SIZE_MAX);
+	K3_AUTO_BUF struct k3_buf text = K3_BUF(K3S_CONFIG_MAX);
+	K3_AUTO_YAML struct k3_yaml_doc *doc = NULL;
 	struct k3_err why = { 0 };
-	char *save = NULL;
 
 	if (k3_read_file(AT_FDCWD, path, &text, &why)) {
 		if (why.code == K3_NOTFOUND)
@@ -218,37 +211,36 @@ static int read_yaml(const char *path, const char *key, char **value, struct k3_
 		*e = why;
 		return -1;
 	}
-	if (!text.len)
-		return 0;
-	for (char *line = strtok_r((char *)text.p, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		K3_AUTO_FREE char *got = yaml_scalar(line, key);
-
-		set(value, got);
+	if (k3_yaml_parse(text.p ? text.p : (const uint8_t *)"", text.len, &doc, e)) {
+		e->code = K3_USAGE;
+		return k3_wrap(e, "%s", path);
 	}
+	const struct k3_yaml *root = k3_yaml_docs(doc) ? k3_yaml_root(doc, 0) : NULL;
+	const char *pause = k3_yaml_str(k3_yaml_get(root, "pause-image"));
+
+	if (pause && *pause) {
+		set(&v->pause, pause);
+		set(&v->pause_file, path);
+	}
+	(void)k3_yaml_bool(k3_yaml_get(root, "disable-default-registry-endpoint"),
+			   &v->mirrors_only);
 	return 0;
 }
 
 /* config.yaml, then config.yaml.d in the order of names. */
-static int read_k3s_yaml(const char *sysroot, char **pause, char **file, struct k3_err *e)
+static int read_k3s_yaml(const char *sysroot, const char *agent, struct k3s_values *v,
+			 struct k3_err *e)
 {
-	K3_AUTO_FREE char *main_file = k3_xasprintf("%s%s", sysroot, K3S_CONFIG);
+	const char *name = strstr(agent, "/rke2/") ? RKE2_CONFIG : K3S_CONFIG;
+	K3_AUTO_FREE char *main_file = k3_xasprintf("%s%s", sysroot, name);
 	K3_AUTO_FREE char *pattern = k3_xasprintf("%s.d/*.yaml", main_file);
 	glob_t found = { 0 };
 	int rc;
 
-	rc = read_yaml(main_file, "pause-image", pause, e);
-	if (!rc && *pause)
-		set(file, main_file);
+	rc = read_yaml(main_file, v, e);
 	if (!rc && !glob(pattern, 0, NULL, &found))
-		for (size_t k = 0; !rc && k < found.gl_pathc; k++) {
-			K3_AUTO_FREE char *got = NULL;
-
-			rc = read_yaml(found.gl_pathv[k], "pause-image", &got, e);
-			set(pause, got);
-			if (got)
-				set(file, found.gl_pathv[k]);
-		}
+		for (size_t k = 0; !rc && k < found.gl_pathc; k++)
+			rc = read_yaml(found.gl_pathv[k], v, e);
 	globfree(&found);
 	return rc;
 }
@@ -318,6 +310,7 @@ static char *k3s_agent_dir(const char *root)
 static int load_k3s(const char *sysroot, const char *agent, struct imp_config *out,
 		    struct values *v, struct k3_err *e)
 {
+	__attribute__((cleanup(k3s_values_release))) struct k3s_values k3s = { 0 };
 	K3_AUTO_FREE char *path = k3_xasprintf("%s/etc/containerd/config.toml", agent);
 	bool found;
 
@@ -325,7 +318,15 @@ static int load_k3s(const char *sysroot, const char *agent, struct imp_config *o
 		return -1;
 	if (found)
 		out->file = k3_xstrdup(path);
-	return v->pause ? 0 : read_k3s_yaml(sysroot, &v->pause, &out->file, e);
+	if (read_k3s_yaml(sysroot, agent, &k3s, e))
+		return -1;
+	out->mirrors_only = k3s.mirrors_only;
+	/* k3s has made the other file from this one, when it started last. */
+	if (!v->pause && k3s.pause) {
+		v->pause = K3_STEAL(k3s.pause);
+		set(&out->file, k3s.pause_file);
+	}
+	return 0;
 }
 
 static int load_containerd(const char *sysroot, const char *root, struct imp_config *out,

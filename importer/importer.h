@@ -65,7 +65,9 @@ struct imp_config {
 	char *snapshotter;   /* CRI snapshotter as configured, or NULL */
 	char **files;        /* all that was read of config.toml, imports included, in order */
 	size_t nfiles;
-	char *agent;   /* k3s's agent directory, or NULL for a containerd's root */
+	char *agent; /* k3s's agent directory, or NULL for a containerd's root */
+	/* k3s is told to ask a registry's mirrors, but not the registry (config.yaml). */
+	bool mirrors_only;
 	char *address; /* socket of the daemon: as configured, or the default of this kind */
 	/* `root` of the configuration that would be read for a root of this kind, or NULL. */
 	char *named_root;
@@ -87,7 +89,7 @@ char *imp_default_root_at(const char *sysroot);
 
 /*
  * Reads the configuration that belongs to `root`: `file` if given; for a k3s root
- * <agent>/etc/containerd/config.toml, then pause-image of /etc/rancher/k3s/config.yaml; else
+ * <agent>/etc/containerd/config.toml, then /etc/rancher/k3s/config.yaml (of an RKE2 its own); else
  * /etc/containerd/config.toml if its root is this one.  A missing default file is no error;
  * one that does not parse is K3_USAGE, naming file and line.
  */

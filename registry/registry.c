@@ -24,7 +24,7 @@ struct registry {
 	char *hosts_dir, *registries, *agent, *sysroot;
 	char **config_files;
 	size_t nconfig_files;
-	bool nowhere, loaded;
+	bool nowhere, mirrors_only, loaded;
 	struct tables yaml, *cri; /* cri: one for each config file; the last one wins */
 	struct known_host *hosts;
 	struct registry_list warnings;
@@ -40,6 +40,7 @@ struct registry *registry_new(const struct registry_opts *o)
 	struct registry *r = k3_xcalloc(1, sizeof(*r));
 
 	r->nowhere = o->nowhere;
+	r->mirrors_only = o->mirrors_only;
 	r->hosts_dir = dup_or_null(o->hosts_dir);
 	r->registries = dup_or_null(o->registries);
 	r->agent = dup_or_null(o->k3s_agent);
@@ -139,6 +140,7 @@ static int load_all(struct registry *r, struct k3_err *e)
 	tables_release(&r->yaml);
 	if (load_yaml(r, e))
 		return -1;
+	r->yaml.mirrors_only = r->mirrors_only;
 	for (size_t i = 0; i < r->nconfig_files; i++) {
 		tables_release(&r->cri[i]);
 		if (load(r, r->config_files[i], cri_toml_parse, &r->cri[i], &found, e))

@@ -30,6 +30,9 @@ struct registry_opts {
 	const char *k3s_agent;           /* k3s's agent directory, or NULL for a containerd */
 	const char *const *config_files; /* containerd's config.toml and what it imports, or NULL */
 	size_t nconfig_files;
+	/* k3s's disable-default-registry-endpoint: where its registries.yaml names mirrors of a
+	 * registry, the registry itself is not asked. */
+	bool mirrors_only;
 	bool nowhere;        /* no files at all: each registry is asked itself */
 	const char *sysroot; /* before /etc, for tests; NULL = "" */
 };

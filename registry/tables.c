@@ -187,13 +187,15 @@ int tables_find(const struct tables *t, bool any, struct registry_list *warnings
 	*found = m || c;
 	if (!*found)
 		return 0;
+	bool alone = t->mirrors_only && m && !any && m->endpoints.n;
+
 	/* a registry of which only the TLS is configured has the mirrors of all others */
 	if (!m)
 		m = find_mirror(t, "*");
 	for (size_t i = 0; m && i < m->endpoints.n; i++)
 		if (add_mirror(t, m, i, &r, h))
 			return -1;
-	if (has_own(h))
+	if (alone || has_own(h))
 		return 0;
 	struct registry_endpoint *own = endpoint_add_own(h);
 

@@ -35,6 +35,7 @@ struct tables {
 	struct registry_list headers; /* "Name: value", for every registry */
 	struct registry_list config_path;
 	unsigned config_path_line;
+	bool mirrors_only; /* of a registry that has an entry with endpoints */
 };
 
 void tables_release(struct tables *t); /* wipes secrets */
@@ -48,8 +49,9 @@ K3_MUST int mirror_add_rewrite(struct table_mirror *m, const char *pattern, cons
 			       struct k3_err *e);
 
 /*
- * Appends the endpoints of h->name to *h, the registry itself last: what is named, or with `any`
- * what is said of "*".  *found = the tables say something.  K3_FORMAT, K3_LIMIT.
+ * Appends the endpoints of h->name to *h, the registry itself last but with mirrors_only: what is
+ * named, or with `any` what is said of "*".  *found = the tables say something.  K3_FORMAT,
+ * K3_LIMIT.
  */
 K3_MUST int tables_find(const struct tables *t, bool any, struct registry_list *warnings,
 			struct registry_host *h, bool *found, struct k3_err *e);

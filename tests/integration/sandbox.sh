@@ -2,7 +2,7 @@
 # Inside a real gVisor, on its gofer file system: the session hook (setup, preload out of archives),
 # the trees as outside but for what is reported, and pods that run in containerd 2.1 with the stock
 # crun.  SANDBOX chooses forms: "all" is also without directfs, with shared file access, and with
-# the stock runc 1.1 and cgroups of version 1 (make test-sandbox); "table" compares times (an hour),
+# the stock runc 1.1 and cgroups of version 1 (make test-sandbox); "table" compares times,
 # "threads" those of threads.
 # Once: containerd 2.1 is the one inside.
 # shellcheck source=tests/lib/all.sh

@@ -212,7 +212,7 @@ TEST(k3s_configuration)
 	const char *sys = unit_tmpdir();
 
 	put(sys, "/etc/rancher/k3s/config.yaml",
-	    "token: x\n  pause-image: nested\npause-image: \"reg/pause:1\" # ours\nother: 1\n");
+	    "token: x\nother:\n  pause-image: nested\npause-image: \"reg/pause:1\" # ours\n");
 	is_config(sys, K3S, NULL, "reg/pause:1", NULL, "/etc/rancher/k3s/config.yaml");
 	put(sys, "/etc/rancher/k3s/config.yaml.d/10.yaml",
 	    "pause-image: reg:5000/pause:2   # x\r\n");
@@ -227,6 +227,36 @@ TEST(k3s_configuration)
 	is_config(sys, CTD, NULL, "registry.k8s.io/pause:3.10", NULL, NULL);
 }
 
+static void asks_mirrors_only(const char *sys, const char *root, bool want)
+{
+	K3_AUTO_FREE char *full = k3_xasprintf("%s%s", sys, root);
+	struct imp_config c;
+	struct k3_err err;
+
+	OK(imp_config_load_at(sys, full, NULL, &c, &err));
+	EQ_INT(c.mirrors_only, want);
+	imp_config_release(&c);
+}
+
+TEST(k3s_without_default_endpoints)
+{
+	static const char rke2[] = "/var/lib/rancher/rke2/agent/containerd";
+	const char *sys = unit_tmpdir();
+
+	asks_mirrors_only(sys, K3S, false);
+	put(sys, "/etc/rancher/k3s/config.yaml", "disable-default-registry-endpoint: true\n");
+	asks_mirrors_only(sys, K3S, true);
+	asks_mirrors_only(sys, CTD, false);
+	asks_mirrors_only(sys, rke2, false);
+	put(sys, "/etc/rancher/k3s/config.yaml.d/1.yaml", "node-name: x\n");
+	asks_mirrors_only(sys, K3S, true);
+	put(sys, "/etc/rancher/k3s/config.yaml.d/2.yaml",
+	    "disable-default-registry-endpoint: false\n");
+	asks_mirrors_only(sys, K3S, false);
+	put(sys, "/etc/rancher/rke2/config.yaml", "disable-default-registry-endpoint: true\n");
+	asks_mirrors_only(sys, rke2, true);
+}
+
 TEST(errors_name_file_and_line)
 {
 	const char *sys = unit_tmpdir();
@@ -238,6 +268,11 @@ TEST(errors_name_file_and_line)
 	FAILS(imp_config_load_at(sys, root, NULL, &c, &err), K3_USAGE);
 	HAS_STR(err.msg, "/etc/containerd/config.toml: line 3: ");
 	FAILS(imp_config_load_at(sys, root, "/nonexistent/config.toml", &c, &err), K3_NOTFOUND);
+	K3_AUTO_FREE char *k3s = k3_xasprintf("%s" K3S, sys);
+
+	put(sys, "/etc/rancher/k3s/config.yaml", "token: x\n  pause-image: nested\n");
+	FAILS(imp_config_load_at(sys, k3s, NULL, &c, &err), K3_USAGE);
+	HAS_STR(err.msg, "/etc/rancher/k3s/config.yaml: line 2, column ");
 }
 
 UNIT_MAIN

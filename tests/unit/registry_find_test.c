@@ -107,6 +107,30 @@ TEST(yaml_wildcard)
 	registry_free(r);
 }
 
+TEST(yaml_mirrors_only)
+{
+	K3_AUTO_FREE char *sys = machine();
+	const struct registry_opts o = { .k3s_agent = "/nowhere/agent",
+					 .mirrors_only = true,
+					 .sysroot = sys };
+
+	put(sys, "/etc/rancher/k3s/registries.yaml",
+	    "mirrors:\n  '*': {endpoint: ['https://all.test']}\n"
+	    "  a.test: {endpoint: ['https://a-mirror.test']}\n"
+	    "  b.test: {endpoint: ['https://b-mirror.test', 'https://b.test']}\n  empty.test:\n"
+	    "configs:\n  tls-only.test: {tls: {ca_file: /c.pem}}\n");
+	struct registry *r = registry_new(&o);
+
+	has_urls(r, "a.test", "https://a-mirror.test/v2");
+	/* Who wants it all the same names it. */
+	has_urls(r, "b.test", "https://b-mirror.test/v2 https://b.test/v2");
+	/* Only of registries that have mirrors of their own. */
+	has_urls(r, "empty.test", "https://empty.test/v2?");
+	has_urls(r, "any.test", "https://all.test/v2 https://any.test/v2?");
+	has_urls(r, "tls-only.test", "https://all.test/v2 https://tls-only.test/v2?");
+	registry_free(r);
+}
+
 TEST(yaml_rewrite)
 {
 	K3_AUTO_FREE char *sys = machine();
