@@ -7,7 +7,11 @@
 
 static bool is_absent(const struct explain_facts *f)
 {
-	return f->node->view && f->name && !f->image.stored && !f->image.record_trouble;
+	const struct explain_node *n = f->node;
+
+	/* A root that is not there yet is as good as an empty one. */
+	return (n->view || n->d.store == DOCTOR_STORE_ABSENT) && f->name && !f->image.stored &&
+	       !f->image.record_trouble;
 }
 
 /* ---- the reference -------------------------------------------------------------------------- */

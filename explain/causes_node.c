@@ -34,6 +34,11 @@ static void take_over(const struct explain_facts *f, struct explain_finding *out
 void explain_root(const struct explain_facts *f, struct explain_finding *out)
 {
 	take_over(f, out, "root");
+	/* Not made yet, where it has to be: each image is missing then, and says how to get it. */
+	if (f->node->d.store == DOCTOR_STORE_ABSENT && out->state < EXPLAIN_STOPS) {
+		explain_finding_release(out);
+		return;
+	}
 	/* Without a store there are no images: a warning of doctor's stops every pod. */
 	if (!f->node->view && out->state < EXPLAIN_STOPS)
 		explain_say(out, EXPLAIN_STOPS, "%s",

@@ -381,6 +381,9 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 		/* These two name the root themselves. */
 		if (e->code != K3_BUSY && e->code != K3_NOTFOUND)
 			k3_wrap(e, "%s", o->root);
+		if (e->code == K3_NOTFOUND)
+			k3_hint(e,
+				"nothing has been preloaded there yet; --root names another root");
 		imp_close(i, true);
 		return -1;
 	}

@@ -213,9 +213,11 @@ fresh -n default
 "$K3SIMG" preload -q --root "$root" --pause "$PAUSE" "$PAUSE" >/dev/null
 cause "another namespace has it" namespace stops "$image"
 machine none
-ALSO="pause" STILL="pause absent" cause "there is no store" root stops "$image"
-mkdir -p "$root"
-"$K3SIMG" preload -q --root "$root" --pause none "$image" >/dev/null
+mkdir -p "$root/io.containerd.metadata.v1.bolt"
+echo "no database" >"$root/io.containerd.metadata.v1.bolt/meta.db"
+STILL="pause absent" cause "the store is none" root stops "$image"
+rm -r "$root"
+ALSO=pause STILL=pause cause "there is no store yet" absent stops "$image"
 cause "there is no pause image" pause stops "$image"
 
 # ---- the command line ------------------------------------------------------
