@@ -257,6 +257,9 @@ static int open_root(struct imp *i, struct k3_err *e)
 		*e = why;
 		if (why.sys == ENOTDIR)
 			e->code = K3_STORE;
+		if (why.code == K3_NOTFOUND)
+			k3_hint(e, "nothing has been preloaded there yet; "
+				   "--root names another root");
 		return -1;
 	}
 	if (k3_make_dirs(i->root, 0711, e))
@@ -381,9 +384,6 @@ int imp_open(const struct imp_opts *o, struct imp **out, struct k3_err *e)
 		/* These two name the root themselves. */
 		if (e->code != K3_BUSY && e->code != K3_NOTFOUND)
 			k3_wrap(e, "%s", o->root);
-		if (e->code == K3_NOTFOUND)
-			k3_hint(e,
-				"nothing has been preloaded there yet; --root names another root");
 		imp_close(i, true);
 		return -1;
 	}
