@@ -337,7 +337,7 @@ static void set_proxy(const struct http *h, CURL *c)
 {
 	const char *upper = http_upper_proxy();
 
-	if (http_origin_is_loopback(h->origin))
+	if (http_origin_is_loopback(h->origin) || http_origin_is_excepted(h->origin))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	else if (upper && !http_origin_is_tls(h->origin))
 		curl_easy_setopt(c, CURLOPT_PROXY, upper);

@@ -11,6 +11,11 @@
 bool http_origin_is_loopback(const char *origin);
 bool http_origin_is_tls(const char *origin);
 /*
+ * Does no_proxy, or NO_PROXY, name this origin with its port?  "host:port" is Go's way of writing,
+ * and containerd's and k3s's; what has no port is left to libcurl, which knows no other.
+ */
+bool http_origin_is_excepted(const char *origin);
+/*
  * The proxy of the environment for plain HTTP in upper case, which libcurl leaves out; NULL when
  * there is none, or in a CGI program, where a client could set it.
  */

@@ -135,10 +135,10 @@ if [ "${TORTURE:-}" = full ]; then
 else
     fss=ext4
     cat >"$T/series" <<LIST
-ext4 chain again 14
-ext4 flat store 14
-ext4 chain empty 14
-ext4 flat update 14
+ext4 chain again 8
+ext4 flat store 8
+ext4 chain empty 8
+ext4 flat update 8
 ext4 flat no-sync 4
 LIST
 fi

@@ -243,6 +243,8 @@ with_proxies() {
     check_has "proxy: was asked" "$(cat "$T/free.log")" '^HEAD http://reg.test:[0-9]*/v2/exit/manifests/1 allowed'
     through 0 "proxy: http_proxy" http_proxy="http://$PROXY"
     through 5 "proxy: NO_PROXY" HTTP_PROXY="http://$PROXY" NO_PROXY=.test
+    through 5 "proxy: NO_PROXY with the port" HTTP_PROXY="http://$PROXY" NO_PROXY="x.test,reg.test:${PLAIN#*:}"
+    through 0 "proxy: NO_PROXY with another port" HTTP_PROXY="http://$PROXY" NO_PROXY=reg.test:1
     through 5 "proxy: no_proxy" http_proxy="http://$PROXY" no_proxy=reg.test
     proxy_start locked user:hidden
     through 0 "proxy with a password" HTTP_PROXY="http://user:hidden@$PROXY"

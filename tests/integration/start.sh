@@ -1,6 +1,7 @@
 #!/bin/bash
 # verify --start: in the containerd that runs an image starts, or it is told why not; nothing is
 # pulled, nothing is left, and nobody else's pod notices.
+# Short form: once.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # verify finds every kind of damage and is silent where there is none, also in
-# stores that containerd wrote; repair mends it and touches nothing else.  Each
-# containerd gets every sixth damage, TORTURE=full all of them.
+# stores that containerd wrote; repair mends it and touches nothing else.  The short
+# form does every sixth damage, TORTURE=full all of them.
+# Short form: once.
 # Damage is done by commands that look up the place when they run.
 # shellcheck disable=SC2016
 # shellcheck source=tests/lib/all.sh

@@ -22,7 +22,7 @@ need_kubectl() {
 
 _debs_build() {
     # Time matters more here than that of the program.
-    DEB_CFLAGS_APPEND="-O1 -g1" DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)" make -C "$TOP" deb O="$1"
+    DEB_CFLAGS_APPEND="-O1 -g0" DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)" make -C "$TOP" deb O="$1"
 }
 
 # package_depends DEB: names of packages, with commas.

@@ -150,10 +150,16 @@ TEST(the_node)
 	struct sound s;
 	struct explain_facts *f = sound(&s);
 
-	s.node.d.store = DOCTOR_STORE_ABSENT;
+	s.node.d.store = DOCTOR_STORE_BROKEN;
 	s.node.view = NULL;
 	s.node.d.store_trouble = trouble;
 	is(f, "root", EXPLAIN_STOPS, "trouble", "install -d -m 0711 /srv/root");
+	/* One that is not made yet is missing images, not itself. */
+	s.node.d.store = DOCTOR_STORE_ABSENT;
+	quiet(f, "root");
+	f->image.stored = false;
+	f->image.near = EXPLAIN_FAR;
+	is(f, "absent", EXPLAIN_STOPS, "not in the store", "k3simg preload");
 	f = sound(&s);
 	s.node.d.config_read = false;
 	s.node.d.config_trouble = trouble;
