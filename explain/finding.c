@@ -8,9 +8,8 @@
 
 #include "base/mem.h"
 
-#define TEXT_MAX                                                                                   \
-	2048 /* what one line says: names and a message of ours fit; longer texts of images are    \
-		cut */
+/* What one line says: names and a message of ours fit; longer texts of images are cut. */
+#define TEXT_MAX 2048
 
 const char *explain_state_name(enum explain_state s)
 {
