@@ -24,6 +24,7 @@ struct reader {
 	uint64_t pos;
 	unsigned again; /* blob->again when the first bytes were read */
 	bool failed;    /* the download did */
+	bool cut;       /* bytes that were there are not there any more */
 	uint8_t *piece;
 };
 
@@ -74,8 +75,11 @@ static int reader_next(void *arg, const uint8_t **p, size_t *n, struct k3_err *e
 
 	if (got < 0)
 		return k3_fail_sys(e, errno, "cannot read the downloaded layer");
-	if (got == 0)
+	if (got == 0) {
+		/* Or else they have just been found wrong, and dropped: is_spoilt finds out. */
+		rd->cut = true;
 		return k3_fail(e, K3_STORE, "the stored layer is shorter than its record says");
+	}
 	rd->pos += (uint64_t)got;
 	*n = (size_t)got;
 	return 0;
@@ -186,8 +190,8 @@ static bool is_spoilt(struct reader *rd, struct k3_err *e)
 {
 	struct run *r = rd->run;
 	const struct blob *b = rd->blob;
-	bool content = e->code == K3_FORMAT || e->code == K3_DIGEST || e->code == K3_LIMIT ||
-		       e->code == K3_UNSAFE || e->code == K3_UNSUPPORTED;
+	bool content = rd->cut || e->code == K3_FORMAT || e->code == K3_DIGEST ||
+		       e->code == K3_LIMIT || e->code == K3_UNSAFE || e->code == K3_UNSUPPORTED;
 	K3_WITH_MONITOR(r->mon);
 
 	while (content && b->state < JOB_DONE && b->again == rd->again && !k3_cancelled(r->stop))
