@@ -132,9 +132,7 @@ other_namespace() {
     check_eq "$mode: no lease is left there" "$(ctd_ctr "$mode" -n other leases ls -q)" ""
 }
 
-modes=$(my_modes)
-[ "${TORTURE:-}" = full ] || modes="flat chain"
-for mode in $modes; do
+for mode in $(my_modes); do
     root=$T/$mode-root
     ctd_start "$CTD_VERSION" "$root" "$mode" || { fail "$mode: containerd starts"; continue; }
     # What was there before: another namespace, an image of containerd's own, a pod of it.
