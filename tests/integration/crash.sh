@@ -4,13 +4,15 @@
 # next run finishes.  TORTURE=full: every n and every kind, some thousand points for
 # which a busy machine needs hours; PART=10 takes every tenth of them, from the
 # FIRST-th on.  Else some, flat on one containerd and chain on the other.
+# Short form: once.
 # shellcheck source=tests/lib/all.sh
 . "$(dirname "$0")/../lib/all.sh"
 
 torture=$TOP/tests/torture
 # Modes: onto a store of containerd's, flat and chain; "new" has no store before.
-plan=short part=9 first=0 looks=3
-[ "${TORTURE:-}" != full ] || plan=full part=${PART:-1} first=${FIRST:-0} looks=1000
+# In the short form "new" is the one that is flat.
+plan=short part=9 first=0 looks=3 modes=chain
+[ "${TORTURE:-}" != full ] || plan=full part=${PART:-1} first=${FIRST:-0} looks=1000 modes=$(my_modes)
 # The library that makes the faults.
 shim=$T/build/release/tests/torture/fault.so
 make -s -C "$TOP" O="$T/build" V=release "$shim" >"$T/make.log" 2>&1 || die "fault.so: $(tail -n 3 "$T/make.log")"
@@ -30,7 +32,7 @@ for name in old app web multi; do
 done
 ctd_stop
 mkdir "$T/points" "$T/before-new"
-for mode in $(my_modes); do
+for mode in $modes; do
     ctd_start "$CTD_VERSION" "$T/before-$mode" || die "containerd does not start"
     check "$mode: containerd pulls images of its own" cri pull "$images/static:1"
     check "$mode: and the pause image" cri pull "$PAUSE"
@@ -119,7 +121,7 @@ seen() {
     rm -f "$T/ctd/log"
 }
 
-for mode in $(my_modes) new; do
+for mode in $modes new; do
     points "$mode"
     mapfile -t states < <(find "$T/points/$mode/states" -mindepth 1 -maxdepth 1 | sort)
     step=$(((${#states[@]} + looks - 1) / looks))
