@@ -84,10 +84,11 @@ int change_open_root(struct change *c, bool write, struct k3_cancel *cancel, str
 	if (imp_config_load(c->root, c->config_file, &config, e))
 		return -1;
 	io.address = store_address(c->address, &config);
-	if (c->want_pause)
+	/* Once: the root is opened to look, then to write. */
+	if (c->want_pause && !c->pause) {
 		imp_config_ask_program("", &config);
-	free(c->pause);
-	c->pause = K3_STEAL(config.pause);
+		c->pause = K3_STEAL(config.pause);
+	}
 	return imp_open(&io, &c->imp, e);
 }
 

@@ -49,13 +49,21 @@ static void is_config(const char *sys, const char *root, const char *file, const
 #define CTD "/var/lib/containerd"
 #define ETC "/etc/containerd/config.toml"
 
-static void is_address(const char *sys, const char *root, const char *want)
+/* The configuration of a root of the machine; the caller releases it. */
+static struct imp_config load(const char *sys, const char *root)
 {
 	K3_AUTO_FREE char *at = k3_xasprintf("%s%s", sys, root);
 	struct imp_config c;
 	struct k3_err err;
 
 	OK(imp_config_load_at(sys, at, NULL, &c, &err));
+	return c;
+}
+
+static void is_address(const char *sys, const char *root, const char *want)
+{
+	struct imp_config c = load(sys, root);
+
 	EQ_STR(c.address, want);
 	imp_config_release(&c);
 }
@@ -106,21 +114,20 @@ TEST(pause_of_the_program)
 		{ "nothing of it", NULL },
 	};
 	const char *sys = unit_tmpdir();
+	struct imp_config c;
 
 	for (size_t i = 0; i < K3_ARRAY_LEN(cases); i++) {
 		const char *tag = cases[i].pause ? cases[i].pause : "3.10";
 		K3_AUTO_FREE char *want = k3_xasprintf("registry.k8s.io/pause:%s", tag);
-		struct imp_config c;
-		struct k3_err err;
 
 		put(sys, "/usr/bin/containerd", cases[i].program);
-		OK(imp_config_load_at(sys, CTD, NULL, &c, &err));
+		c = load(sys, CTD);
 		imp_config_ask_program(sys, &c);
 		EQ_STR(c.pause, want);
 		EQ_STR(c.pause_program, cases[i].pause ? "/usr/bin/containerd" : NULL);
 		imp_config_release(&c);
 		/* k3s has its own. */
-		OK(imp_config_load_at(sys, K3S, NULL, &c, &err));
+		c = load(sys, K3S);
 		imp_config_ask_program(sys, &c);
 		EQ_STR(c.pause, "rancher/mirrored-pause:3.6");
 		imp_config_release(&c);
@@ -129,6 +136,11 @@ TEST(pause_of_the_program)
 	    "version = 2\n[plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = 'mine:1'\n");
 	put(sys, "/usr/bin/containerd", cases[0].program);
 	is_config(sys, CTD, NULL, "mine:1", NULL, ETC);
+	c = load(sys, CTD);
+	imp_config_ask_program(sys, &c);
+	EQ_STR(c.pause, "mine:1");
+	EQ_STR(c.pause_program, NULL);
+	imp_config_release(&c);
 }
 
 TEST(no_configuration)
@@ -229,11 +241,8 @@ TEST(k3s_configuration)
 
 static void asks_mirrors_only(const char *sys, const char *root, bool want)
 {
-	K3_AUTO_FREE char *full = k3_xasprintf("%s%s", sys, root);
-	struct imp_config c;
-	struct k3_err err;
+	struct imp_config c = load(sys, root);
 
-	OK(imp_config_load_at(sys, full, NULL, &c, &err));
 	EQ_INT(c.mirrors_only, want);
 	imp_config_release(&c);
 }
